@@ -75,6 +75,8 @@ remove_data() {
 }
 
 stop_programs
+dns=$(cluster_dns)
+[ -z "$dns" ] || "$ROOT/scripts/host-dns.sh" --remove --address "$dns" || warn "this host goes on asking $dns: scripts/host-dns.sh --remove takes that back"
 if $purge; then
     say "removing containers, network and data"
     remove_containers

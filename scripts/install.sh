@@ -21,6 +21,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$ROOT/scripts/lib/releases.sh"
 . "$ROOT/scripts/lib/leftovers.sh"
+. "$ROOT/scripts/lib/networks.sh"
 
 # Until a program must be ready.
 PATIENCE=${MINIK8S_PATIENCE:-120}
@@ -65,7 +66,15 @@ install() {
     go_to
     forget_old_releases "$before"
     [ -z "$PREFIX" ] && $start || return 0
-    case " ${roles[*]} " in *' worker '*) images ;; esac
+    case " ${roles[*]} " in *' worker '*) look_at_networks && images ;; esac
+}
+
+# look_at_networks: warns; the ranges of the cluster may not be in its files yet.
+look_at_networks() {
+    local pods services found hint="the cluster needs another ($CONFIG/cluster.env), such as"
+    pods=$(v4 "$(told MINIK8S_CLUSTER_CIDR kubelet 10.244.0.0/16)") services=$(v4 "$(told MINIK8S_SERVICE_CIDR kubelet 10.96.0.0/16)")
+    found=$(overlap cluster-cidr "$pods" "$services" "$hint" && overlap service-cidr "$services" "$pods" "$hint")
+    [ -z "$found" ] || warn "$found"
 }
 
 # go_to: puts the version in force. If a program does not get ready, or this is interrupted, goes back to the one that was in force before.

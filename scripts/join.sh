@@ -20,6 +20,7 @@ set -euo pipefail
 . "$ROOT/scripts/lib/docker.sh"
 . "$ROOT/scripts/lib/cluster.sh"
 . "$ROOT/scripts/lib/programs.sh"
+. "$ROOT/scripts/lib/networks.sh"
 . "$ROOT/scripts/lib/join.sh"
 
 build=true force=false server='' token=${MINIK8S_JOIN_TOKEN:-} hash=''
@@ -105,8 +106,10 @@ find_cluster() {
         shown=$BOOTSTRAP
     fi
     local name value
-    for name in cluster-cidr service-cidr cluster-dns redis-url; do
+    for name in cluster-cidr service-cidr cluster-dns redis-url proxy-mode nginx network-plugin; do
         value=$(of_cluster "$shown" "$name")
+        # A cluster of before does not say.
+        [ -n "$value" ] || case $name in proxy-mode | nginx | network-plugin) value=${DEFAULTS[$name]} ;; esac
         give "$name" "$value"
     done
     CLUSTER_CIDR=$(setting cluster-cidr) SERVICE_CIDR=$(setting service-cidr)
@@ -143,23 +146,24 @@ own_address() {
 }
 
 start_node() {
-    local bus=() dns=() own=()
+    local bus=() dns=() own=() plugin=()
     [ -z "$(setting cluster-dns)" ] || dns=(--cluster-dns "$(setting cluster-dns)")
     [ -z "$(setting redis-url)" ] || bus=(--redis "$(setting redis-url)")
     [ -z "$(setting node-labels)" ] || own=(--node-labels "$(setting node-labels)")
+    [ "$(setting network-plugin)" = bridge ] || plugin=(--network-plugin "$(setting network-plugin)")
     guard "$CLUSTER_CIDR"
     guard "$SERVICE_CIDR"
     start kubelet "$BIN/kubelet" --bootstrap-kubeconfig "$BOOTSTRAP" --kubeconfig "$CONF" --node-name "$NODE_NAME" \
         --node-ip "$address" --root-dir "$STATE_DIR/kubelet-$NODE_NAME" --port "$(port 10250)" \
         --health-address "127.0.0.1:$(port 10248)" --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" \
-        "${dns[@]}" "${bus[@]}" "${own[@]}"
+        "${plugin[@]}" "${dns[@]}" "${bus[@]}" "${own[@]}"
     # It has what the node itself has, which its kubelet renews.
     ready kubelet joined
     joining=false
     rm -f "$BOOTSTRAP"
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONF" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
         --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" \
-        "${dns[@]}" "${bus[@]}"
+        --proxy-mode "$(setting proxy-mode)" --nginx "$(setting nginx)" "${dns[@]}" "${bus[@]}"
 }
 
 is_ready() {
@@ -173,6 +177,7 @@ install
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
 [ -n "$token" ] || joined || [ ! -e "$CONF" ] || die "the certificate in $CONF has ended: join again with another token (kubectl token create --print-join-command)"
 if [ -n "$token" ] || ! joined; then find_cluster; fi
+fitting "take that network from this host, or make the cluster anew by scripts/up.sh"
 [ -n "$server" ] || { server=$(of_kubeconfig "$CONF" server) && server=${server#https://}; }
 address=$(setting node-ip)
 address=${address:-$(own_address)}

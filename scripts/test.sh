@@ -4,15 +4,30 @@
 #
 #   scripts/test.sh              everything (what CI runs)
 #   scripts/test.sh --quick      without the real clusters
+#   scripts/test.sh --soak       also, for many minutes, what goes wrong again and again: faults of three hosts, kills of API
+#                                servers under load
+#   scripts/test.sh --clients    instead, clients that are fetched and built first: programs of client-go, Helm, schemathesis, CoreDNS
+#   scripts/test.sh --conformance  instead, Kubernetes' own specs of its API, by its end-to-end suite in $MINIK8S_CONFORMANCE (a
+#                                folder with bin/e2e); $MINIK8S_CONFORMANCE_FOCUS names others
 set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$ROOT/scripts/lib/install.sh"
 . "$ROOT/scripts/lib/docker.sh"
 
-quick=false
+# All is built once: what would make the next build shorter fills the disk.
+export CARGO_INCREMENTAL=0
+
+quick=false soak=false only=''
 case "${1:-}" in
 -h | --help) usage "$0" && exit ;;
 --quick) quick=true ;;
+--soak) soak=true ;;
+--clients) only=unmodified_clients ;;
+--conformance)
+    [ -x "${MINIK8S_CONFORMANCE:-}/bin/e2e" ] ||
+        die "\$MINIK8S_CONFORMANCE names no folder with bin/e2e: go build k8s.io/kubernetes/test/e2e (go test -c)"
+    only=conformance
+    ;;
 '') ;;
 *) die "unknown argument $1 (see $0 --help)" ;;
 esac
@@ -22,7 +37,7 @@ install() {
     as_builder cargo fmt --version >/dev/null && as_builder cargo clippy --version >/dev/null ||
         die "no rustfmt or clippy: rustup component add rustfmt clippy"
     # shellcheck disable=SC2086 # lists of words
-    install_missing $BUILD_PACKAGES $RUN_PACKAGES $SLURM_PACKAGES shellcheck openssl python3 python3-venv g++ zsh fish
+    install_missing $BUILD_PACKAGES $RUN_PACKAGES $SLURM_PACKAGES shellcheck openssl python3 python3-venv g++ zsh fish containernetworking-plugins
     install_docker
     command -v etcd >/dev/null || install_missing etcd-server
     command -v redis-server >/dev/null || install_missing redis-server
@@ -31,6 +46,7 @@ install() {
     command -v systemd-analyze >/dev/null || install_missing systemd
     command -v prometheus >/dev/null && command -v promtool >/dev/null || install_missing prometheus
     [ -x /usr/bin/kubectl ] || install_missing kubernetes-client
+    [ "$only" != unmodified_clients ] || install_go
 }
 
 lint() {
@@ -47,14 +63,21 @@ trap give_back EXIT
 
 cd "$ROOT"
 install
-lint
+[ -n "$only" ] || lint
 say "building"
 as_builder cargo build --workspace --all-targets
 "$ROOT/scripts/images.sh"
 say "tests"
-if $quick; then
+if [ -n "$only" ]; then
+    cargo test -p tests --test cluster -- --ignored --nocapture --test-threads 1 "$only::"
+    [ "$only" != unmodified_clients ] || cargo test -p kube-proxy --test dns -- --ignored coredns::
+elif $quick; then
     cargo test --no-fail-fast --workspace --exclude tests
     cargo test --no-fail-fast -p tests --test architecture --test catalogue --test monitoring
 else
     cargo test --no-fail-fast --workspace
+    if $soak; then
+        cargo test -p tests --test cluster -- --ignored --skip unmodified_clients:: --skip conformance::
+        cargo test -p apiserver --test program -- --ignored
+    fi
 fi

@@ -8,6 +8,7 @@
 #   scripts/up.sh --nodes 2          two kubelets, so that scheduling is visible
 #
 #   --etcd          keep the cluster in etcd instead of the embedded store
+#   --secrets-encryption       from now on encrypt Secrets in the store, with a key in the state directory's apiserver/encryption.yaml, which a backup needs, too
 #   --redis         publish changes and heartbeats over Redis
 #   --registry      a registry for functions' images, from which nodes with a Docker of their own pull them
 #   --warm-pool N   so many instances wait for a call of a function that has none, in each namespace with such functions (0)
@@ -18,7 +19,10 @@
 #   --cluster-dns IP           where pods ask for names (the tenth address of services; '' for no cluster DNS)
 #   --dns-upstream ADDRESS,…   whom it asks for names that are not the cluster's (whom this machine asks)
 #   --ingress-host-ports       serve Ingresses at ports 80 and 443 of this machine's own address, too
-#   --proxy-mode MODE          what carries Services: nginx, one for each, or nftables, the kernel (nginx); it may be changed while the cluster runs
+#   --proxy-mode MODE          what carries Services: nginx, one for each, or nftables, the kernel (nginx); it may be changed while the cluster runs (hosts that join go by it from when they do)
+#   --load-balancer-pool CIDR|FIRST-LAST,…  free addresses of this machine's network, for Services of the type LoadBalancer (none)
+#   --nginx FORM               whether each Service has an nginx, or those of a host one together: per-service or shared, which takes less memory (per-service); it may be changed as --proxy-mode
+#   --network-plugin PLUGIN    how pods are connected, here and on hosts that join: bridge, weave (Weave Net, whose program has to be there) or cni (the plugins of /etc/cni/net.d) (bridge)
 #   --nodes N       so many kubelets on this machine (1)
 #   --node-name N   name of the first node (the host name); the others are N-2, N-3, …
 #   --one-file      all programs as one file under several names, which takes less memory and is built sooner
@@ -35,6 +39,7 @@ set -euo pipefail
 . "$ROOT/scripts/lib/cluster.sh"
 . "$ROOT/scripts/lib/registry.sh"
 . "$ROOT/scripts/lib/programs.sh"
+. "$ROOT/scripts/lib/networks.sh"
 . "$ROOT/scripts/lib/join.sh"
 
 build=true examples=true
@@ -42,12 +47,19 @@ while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && echo "$CLUSTER_FLAGS" && exit ;;
     --etcd) give store etcd ;;
+    --secrets-encryption) give "${1#--}" true ;;
     --redis | --registry | --one-file | --monitoring | --publish-ports | --ingress-host-ports | --debug) give "${1#--}" true ;;
     --redis=* | --registry=* | --one-file=* | --monitoring=* | --publish-ports=* | --ingress-host-ports=* | --debug=*) switch "${1#--}" ;;
     --warm-pool) give warm-pool "${2:?--warm-pool needs a number}" && shift ;;
-    --registry-host | --registry-secret | --package-index | --build-network | --cluster-dns | --dns-upstream) give "${1#--}" "${2?$1 needs a value}" && shift ;;
+    --registry-host | --registry-secret | --package-index | --build-network | --cluster-dns | --dns-upstream | --load-balancer-pool) give "${1#--}" "${2?$1 needs a value}" && shift ;;
     --proxy-mode)
         case "${2-}" in nginx | nftables) give proxy-mode "$2" && shift ;; *) die "--proxy-mode: must be nginx or nftables" ;; esac
+        ;;
+    --nginx)
+        case "${2-}" in per-service | shared) give nginx "$2" && shift ;; *) die "--nginx: must be per-service or shared" ;; esac
+        ;;
+    --network-plugin)
+        case "${2-}" in bridge | weave | cni) give network-plugin "$2" && shift ;; *) die "--network-plugin: must be bridge, weave or cni" ;; esac
         ;;
     --nodes) give nodes "${2:?--nodes needs a number}" && shift ;;
     --node-name) give node-name "${2:?--node-name needs a name}" && shift ;;
@@ -101,15 +113,6 @@ metrics() {
         echo "--metrics-bind-address=$ADDRESS:$(port "$1")"
 }
 
-# cluster_dns: where pods ask for names: what the setting says, or the tenth address of services.
-cluster_dns() {
-    local network=${SERVICE_CIDR%/*} a b c d
-    [ "$(setting cluster-dns)" = tenth ] || { setting cluster-dns && return; }
-    IFS=. read -r a b c d <<<"$network"
-    d=$(((a << 24) + (b << 16) + (c << 8) + d + 10))
-    echo "$((d >> 24 & 255)).$((d >> 16 & 255)).$((d >> 8 & 255)).$((d & 255))"
-}
-
 start_services() {
     if [ "$STORE" = etcd ]; then
         start etcd etcd --name minik8s --data-dir "$STATE_DIR/etcd" --log-level warn \
@@ -125,10 +128,14 @@ start_services() {
 }
 
 start_control_plane() {
-    local store=(--store embedded) functions host
+    local store=(--store embedded) functions host encryption=() balancers=()
     [ "$STORE" != etcd ] || store=(--store etcd --etcd-servers "http://127.0.0.1:$(port 2379)")
+    if [ "$(setting secrets-encryption)" = true ]; then
+        encryption_config "$STATE_DIR/apiserver/encryption.yaml"
+        encryption=(--encryption-provider-config "$STATE_DIR/apiserver/encryption.yaml" --encryption-provider-config-automatic-reload)
+    fi
     start apiserver "$BIN/apiserver" --secure-port "$(port 6443)" --advertise-address "$ADDRESS" --service-cidr "$SERVICE_CIDR" \
-        --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${dns[@]}" "${bus[@]}"
+        --data-dir "$STATE_DIR/apiserver" --kubeconfig-dir "$CONFIG_DIR" "${store[@]}" "${encryption[@]}" "${dns[@]}" "${bus[@]}"
     ready apiserver curl -fsS --max-time 5 --cacert "$STATE_DIR/apiserver/pki/ca.crt" "$SERVER/readyz"
     host=$(setting registry-host)
     if $REGISTRY && [ -z "$host" ]; then
@@ -136,13 +143,14 @@ start_control_plane() {
         start_registry "$host"
     fi
     mapfile -t functions < <(image_flags "$host")
+    [ -z "$(setting load-balancer-pool)" ] || balancers=(--load-balancer-pool "$(setting load-balancer-pool)")
     # shellcheck disable=SC2046 # a flag, or none
     start scheduler "$BIN/scheduler" --kubeconfig "$CONFIG_DIR/scheduler.conf" --health-address "127.0.0.1:$(port 10259)" $(metrics 10259) "${bus[@]}"
     # shellcheck disable=SC2046
     start controller-manager "$BIN/controller-manager" --kubeconfig "$CONFIG_DIR/controller-manager.conf" \
-        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
+        --health-address "127.0.0.1:$(port 10257)" --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --function-url "http://$ADDRESS:$(port 8081)" \
         --cluster-signing-cert-file "$STATE_DIR/apiserver/pki/ca.crt" --cluster-signing-key-file "$STATE_DIR/apiserver/pki/ca.key" \
-        --warm-pool "$WARM_POOL" $(metrics 10257) "${functions[@]}" "${bus[@]}"
+        --warm-pool "$WARM_POOL" $(metrics 10257) "${balancers[@]}" "${functions[@]}" "${bus[@]}"
     # Pods call functions too; it answers nobody beyond this host and them.
     start serverless-gateway "$BIN/serverless-gateway" --kubeconfig "$CONFIG_DIR/serverless-gateway.conf" --bind-address 0.0.0.0 \
         --port "$(port 8081)" --cluster-cidr "$CLUSTER_CIDR" --allow-cidr "$ADDRESS/32" "${bus[@]}"
@@ -150,13 +158,14 @@ start_control_plane() {
 
 # start_kubelet I NODE PROGRAM: the Ith kubelet of this machine.
 start_kubelet() {
-    local conf=$CONFIG_DIR/kubelet-$2.conf publish=()
-    ! "$(setting publish-ports)" || publish=(--publish-ports)
+    local conf=$CONFIG_DIR/kubelet-$2.conf own=()
+    ! "$(setting publish-ports)" || own=(--publish-ports)
+    [ "$(setting network-plugin)" = bridge ] || own+=(--network-plugin "$(setting network-plugin)")
     [ -e "$conf" ] || "$BIN/apiserver" kubeconfig --data-dir "$STATE_DIR/apiserver" --server "$SERVER" --output "$conf" \
         --user "system:node:$2" --group system:nodes --san "$2" --san "$ADDRESS"
     start "$3" "$BIN/kubelet" --kubeconfig "$conf" --node-name "$2" --node-ip "$ADDRESS" --root-dir "$STATE_DIR/kubelet-$2" \
         --port "$(port $((10250 + 10 * $1)))" --health-address "127.0.0.1:$(port $((10248 + 10 * $1)))" \
-        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${publish[@]}" "${dns[@]}" "${bus[@]}"
+        --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" "${own[@]}" "${dns[@]}" "${bus[@]}"
 }
 
 start_nodes() {
@@ -171,7 +180,7 @@ start_nodes() {
     # shellcheck disable=SC2046 # a flag, or none
     start kube-proxy "$BIN/kube-proxy" --kubeconfig "$CONFIG_DIR/kube-proxy.conf" --node-name "$NODE_NAME" --state-dir "$STATE_DIR/kube-proxy" \
         --cluster-cidr "$CLUSTER_CIDR" --service-cidr "$SERVICE_CIDR" --health-address "127.0.0.1:$(port 10256)" $(metrics 10249) \
-        --proxy-mode "$(setting proxy-mode)" "${dns[@]}" "${upstream[@]}" "${ingress[@]}" "${bus[@]}"
+        --proxy-mode "$(setting proxy-mode)" --nginx "$(setting nginx)" "${dns[@]}" "${upstream[@]}" "${ingress[@]}" "${bus[@]}"
 }
 
 nodes_ready() { [ "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" -ge "$NODES" ]; }
@@ -183,6 +192,7 @@ show_examples() {
 }
 
 install
+fitting "give"
 ! $build || compile
 ! $ONE_FILE || as_builder "$BUILT/minik8s" --install "$BIN"
 [ -x "$BIN/apiserver" ] || die "no programs in $BIN: run without --no-build"
@@ -200,7 +210,7 @@ fi
 begin=$(date +%s%N)
 start_services
 start_control_plane
-publish_cluster "$ADDRESS:$(port 6443)" "$STATE_DIR/apiserver/pki/ca.crt" "${dns[1]-}" ''
+publish_cluster "$ADDRESS:$(port 6443)" "$STATE_DIR/apiserver/pki/ca.crt" "${dns[1]-}" '' "$(setting proxy-mode)" "$(setting nginx)" "$(setting network-plugin)"
 start_nodes
 healthy scheduler "$(port 10259)"
 healthy controller-manager "$(port 10257)"

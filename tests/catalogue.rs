@@ -7,7 +7,7 @@
 use std::{fs, path::Path};
 
 use futures::{AsyncBufReadExt, StreamExt};
-use kube::Client;
+use kube::{Client, client::Body};
 use registry::{ResourceDef, Scope, Subresource};
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
@@ -16,6 +16,8 @@ const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
+const CBOR: &str = "application/cbor";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// A kind and an object of it.
@@ -95,19 +97,30 @@ impl Case<'_> {
 
     /// The object once the server has done with it what it does by itself.
     async fn settled(&self, created: Value) -> Value {
-        if !self.is_definition() {
-            return created;
-        }
-        wait::within("the definition is served", async {
+        let (at, told) = match self.def.names.plural.as_str() {
+            "customresourcedefinitions" => ("/status/conditions/1", "the second condition"),
+            "flowschemas" => ("/status/conditions/0", "the condition"),
+            "validatingadmissionpolicies" => ("/status/typeChecking", "what is wrong"),
+            _ => return created,
+        };
+        wait::within(&format!("the server tells {told}"), async {
             loop {
                 let object = self.get().await.unwrap();
-                if object["status"]["conditions"].as_array().is_some_and(|all| all.len() == 2) {
+                if object.pointer(at).is_some() {
                     return object;
                 }
                 tokio::task::yield_now().await;
             }
         })
         .await
+    }
+
+    /// What the controllers do, which are not here: storage that is in nobody's use goes.
+    async fn let_go(&self) {
+        if ["persistentvolumeclaims", "persistentvolumes"].contains(&self.def.names.plural.as_str())
+        {
+            self.patch(MERGE, json!({"metadata": {"finalizers": null}})).await;
+        }
     }
 
     /// It is not there any more. A definition waits for what it defines.
@@ -187,6 +200,22 @@ impl Case<'_> {
         assert_eq!(self.get().await, Ok(patched));
     }
 
+    /// What is read in another encoding and written back in it is the same.
+    async fn encodings(&self) {
+        let object = self.get().await.unwrap();
+        let protobuf = (self.def.names.group != "minik8s.io").then_some(PROTOBUF);
+        for encoding in [CBOR].into_iter().chain(protobuf) {
+            let read = http::Request::get(self.object_path()).header("accept", encoding);
+            let read = self.client.send(read.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(read.headers()["content-type"], encoding);
+            let write = http::Request::put(format!("{}?dryRun=All", self.object_path()))
+                .header("content-type", encoding)
+                .body(read.into_body().collect_bytes().await.unwrap().to_vec());
+            let written = self.client.request::<Value>(write.unwrap()).await;
+            assert_eq!(written.unwrap(), object, "{encoding}");
+        }
+    }
+
     /// A write to the status changes it and leaves the rest as it is; a write to the object leaves the status.
     async fn status(&self) {
         let path = format!("{}/status", self.object_path());
@@ -219,6 +248,7 @@ impl Case<'_> {
         assert_eq!(self.ask("DELETE", &self.object_path(), JSON, &wrong).await, Err(409));
         let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
         self.ask("DELETE", &self.object_path(), JSON, &now).await.unwrap();
+        self.let_go().await;
         if self.def.names.plural == "namespaces" {
             let finalized = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": created["metadata"], "spec": {"finalizers": []}});
             let mut finalized = finalized;
@@ -266,11 +296,13 @@ impl Case<'_> {
         let tested = format!("{}?labelSelector=tested%3Dyes", self.collection());
         let deleted = self.ask("DELETE", &tested, JSON, &now).await.unwrap();
         assert_eq!(deleted["items"].as_array().unwrap().len(), 1, "{deleted}");
+        self.let_go().await;
         self.is_gone().await;
         let left = survivor.get().await.unwrap();
         let name = left["metadata"]["name"].as_str().unwrap();
         let by_name = format!("{}?fieldSelector=metadata.name%3D{name}", self.collection());
         self.ask("DELETE", &by_name, JSON, &now).await.unwrap();
+        survivor.let_go().await;
         survivor.is_gone().await;
     }
 }
@@ -278,17 +310,24 @@ impl Case<'_> {
 /// What a test writes into a status. A kind that has one must be here.
 fn status_of(plural: &str) -> Value {
     match plural {
+        "apiservices" => json!({"conditions": [condition("Available")]}),
         "certificatesigningrequests" => {
             let mut told = condition("Tested");
             told["lastUpdateTime"] = json!("2026-01-01T00:00:00Z");
             told["lastTransitionTime"] = told["lastUpdateTime"].clone();
             json!({ "conditions": [told] })
         }
+        "cronjobs" => json!({"lastScheduleTime": "2026-01-01T00:00:00Z"}),
         "customresourcedefinitions" => json!({"observedGeneration": 1}),
+        "daemonsets" => json!({"currentNumberScheduled": 1, "desiredNumberScheduled": 2,
+            "numberMisscheduled": 0, "numberReady": 1}),
         "deployments" => json!({"replicas": 2, "updatedReplicas": 1}),
         "dnses" => json!({"address": "10.96.0.77"}),
-        "flowschemas" | "prioritylevelconfigurations" => {
-            json!({"conditions": [condition("Dangling")]})
+        "flowschemas" => {
+            // What the server insists on.
+            let message = "This FlowSchema references the PriorityLevelConfiguration object named \"workload-low\" and it exists";
+            let dangling = json!({"type": "Dangling", "status": "False", "reason": "Found", "message": message});
+            json!({ "conditions": [dangling, condition("Tested")] })
         }
         "functions" => json!({"replicas": 7, "readyReplicas": 3}),
         "gpujobs" => {
@@ -296,18 +335,30 @@ fn status_of(plural: &str) -> Value {
         }
         "horizontalpodautoscalers" => json!({"currentReplicas": 2, "desiredReplicas": 3}),
         "ingresses" => json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}),
+        "jobs" => json!({"active": 2, "ready": 1}),
         "namespaces" => json!({"conditions": [condition("NamespaceContentRemaining")]}),
         "nodes" => json!({"conditions": [condition("Ready")], "phase": "Running"}),
+        "poddisruptionbudgets" => json!({"currentHealthy": 2, "disruptionsAllowed": 1}),
+        "prioritylevelconfigurations" => json!({"conditions": [condition("Tested")]}),
+        "persistentvolumeclaims" => json!({"phase": "Bound", "accessModes": ["ReadWriteOnce"]}),
+        "persistentvolumes" => json!({"phase": "Available"}),
         "pods" => {
             json!({"phase": "Running", "podIP": "10.244.0.77", "podIPs": [{"ip": "10.244.0.77"}]})
         }
         "replicasets" | "replicationcontrollers" => json!({"replicas": 2, "readyReplicas": 1}),
         "resourcequotas" => json!({"hard": {"pods": "10"}, "used": {"pods": "1"}}),
-        "services" => {
+        "resourceclaims" => {
+            let result = json!({"request": "gpu", "driver": "gpu.example.com", "pool": "node-1", "device": "gpu-0"});
+            json!({"allocation": {"devices": {"results": [result]}}})
+        }
+        "servicecidrs" | "services" => {
             let mut told = condition("Tested");
             told["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
             json!({ "conditions": [told] })
         }
+        "statefulsets" => json!({"replicas": 2, "readyReplicas": 1}),
+        "validatingadmissionpolicies" => json!({"observedGeneration": 7}),
+        "volumeattachments" => json!({"attached": true}),
         "workflowruns" => json!({"phase": "Running"}),
         "workflows" => json!({"lastRun": {"name": "example-7", "phase": "Running"}, "active": 1}),
         other => panic!("{other} has a status, and nothing to write into it here"),
@@ -322,6 +373,16 @@ fn renamed(object: &Value, name: &str, tested: &str) -> Value {
     let mut other = object.clone();
     other["metadata"]["name"] = json!(name);
     other["metadata"]["labels"]["tested"] = json!(tested);
+    if other["kind"] == "APIService" {
+        // It is called what it is for.
+        other["metadata"]["name"] = json!(format!("v1.{name}.example.com"));
+        other["spec"]["group"] = json!(format!("{name}.example.com"));
+    }
+    if other["kind"] == "IPAddress" {
+        // It is called what it is.
+        let last = if name == "example" { 7 } else { 8 };
+        other["metadata"]["name"] = json!(format!("192.0.2.{last}"));
+    }
     if other["kind"] == "CustomResourceDefinition" {
         // It is called what it defines.
         other["metadata"]["name"] = json!(format!("{name}.stable.example.com"));
@@ -342,6 +403,7 @@ async fn every_kind_takes_every_verb() {
         case.reads(&settled).await;
         case.writes(&settled).await;
         case.status().await;
+        case.encodings().await;
         case.delete(&created).await;
         case.delete_collection().await;
     }

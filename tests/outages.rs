@@ -7,7 +7,7 @@ use std::{future::ready, io, pin::pin, time::Duration};
 use futures::{AsyncBufReadExt, StreamExt, future::join_all, stream::BoxStream};
 use kube::Client;
 use serde_json::{Value, json};
-use testkit::{ControlPlane, Etcd, Proxy, wait};
+use testkit::{ControlPlane, Etcd, EtcdMembers, Proxy, wait};
 use tokio::time::timeout;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -149,4 +149,28 @@ async fn a_way_to_etcd_that_is_not_there_is_a_503_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_way_to_etcd_that_swallows_all_is_a_503_in_time() {
     check(Proxy::freeze).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_etcd_that_is_away_is_missed_by_nobody() {
+    let mut members = EtcdMembers::spawn().await;
+    let plane = ControlPlane::builder().etcd_members(&members).start().await;
+    let client = plane.client();
+    members.roles().await.1[0].kill();
+    // Without another try one request in three would meet it.
+    all_is_answered(&client, "without-a-follower").await;
+    let (leader, followers) = members.roles().await;
+    for follower in followers {
+        follower.restart().await;
+    }
+    leader.kill();
+    members.roles().await;
+    all_is_answered(&client, "without-its-leader").await;
+}
+
+async fn all_is_answered(client: &Client, name: &str) {
+    for i in 0..20 {
+        create(client, &format!("{name}-{i}")).await.unwrap();
+        send(client, "GET", MAPS, &Value::Null).await.unwrap();
+    }
 }

@@ -97,6 +97,37 @@ fn what_a_cluster_was_told_is_shown_and_can_be_taken_back() {
 }
 
 #[test]
+fn the_key_of_secrets_is_made_once_and_for_its_owner_alone() {
+    let state = StandIns::new(&[]);
+    let make =
+        format!("{COMMON}encryption_config $HERE/a/encryption.yaml; cat $HERE/a/encryption.yaml");
+    let (code, made) = state.bash(&make);
+    assert_eq!(code, 0, "{made}");
+    let configuration: serde_json::Value = serde_yaml::from_str(&made).unwrap();
+    let rule = &configuration["resources"][0];
+    let key = &rule["providers"][0]["secretbox"]["keys"][0]["secret"];
+    assert_eq!((&rule["resources"][0], key.as_str().unwrap().len()), (&"secrets".into(), 44));
+    state.check(&make, &made);
+    state.check("stat -c %a $HERE/a $HERE/a/encryption.yaml", "700\n600\n");
+}
+
+#[test]
+fn a_cluster_whose_key_of_secrets_is_lost_gets_no_other_one() {
+    let state = StandIns::new(&[]);
+    let file = "$HERE/apiserver/encryption.yaml";
+    let given = "give state-dir $HERE; give secrets-encryption true; settle; ";
+    let first = format!("{COMMON}{given}remember; encryption_config {file}; test -s {file}");
+    state.check(&first, "");
+    let again = format!("{COMMON}{given}rm -f {file}; encryption_config {file}");
+    // The first run did not come as far as a store.
+    state.check(&format!("{again}; test -s {file}"), "");
+    state.check("touch $HERE/apiserver/store.redb", "");
+    let (code, said) = state.bash(&again);
+    assert!(code == 1 && said.contains("apiserver/encryption.yaml is missing"), "{said}");
+    state.check(&format!("test ! -e {file}"), "");
+}
+
+#[test]
 fn where_functions_images_and_packages_come_from_is_remembered() {
     let state = StandIns::new(&[]);
     let common = format!("{COMMON}. scripts/lib/registry.sh; give state-dir $HERE; ");
@@ -171,7 +202,13 @@ fn a_kubeconfig_that_has_ended_or_is_of_another_cluster_is_set_aside() {
 fn a_clusters_store_and_addresses_cannot_be_changed_under_it() {
     let state = StandIns::new(&[]);
     state.check(&format!("{COMMON}give state-dir $HERE; settle; remember"), "");
-    for change in ["store etcd", "service-cidr 10.98.0.0/16", "node-name other", "port-offset 1"] {
+    for change in [
+        "store etcd",
+        "service-cidr 10.98.0.0/16",
+        "node-name other",
+        "port-offset 1",
+        "network-plugin weave",
+    ] {
         let (code, said) =
             state.bash(&format!("{COMMON}give state-dir $HERE; give {change}; settle"));
         assert_eq!(code, 1, "{change}: {said}");
@@ -274,6 +311,40 @@ fn docker_is_installed_with_its_client_wherever_that_is_packaged() {
     check(&[], "install docker.io\ninstall docker-cli\n");
 }
 
+#[test]
+fn a_go_that_is_too_old_fetches_a_newer_one() {
+    let go = r#"case $1 in
+env) echo go1.19.8 ;;
+mod) [ "$4" = golang.org/toolchain@v0.0.1-go$GO_VERSION.linux-$(dpkg --print-architecture) ] && echo "\"Dir\": \"$HERE/new\"" ;;
+esac"#;
+    let machine = StandIns::new(&[
+        ("bin/go", go),
+        ("new/bin/go", "echo new"),
+        ("new/pkg/tool/compile", ""),
+        ("new/src/_go.mod", ""),
+    ]);
+    let call = "export GO_VERSION; install_go 2>/dev/null; go version; ls $HERE/new/src";
+    machine.check(&format!("{INSTALL}{call}"), "new\ngo.mod\n");
+    let machine = StandIns::new(&[("bin/go", "[ $1 = env ] && echo go1.21.0 || echo old")]);
+    machine.check(&format!("{INSTALL}install_go; go version"), "old\n");
+}
+
+#[test]
+fn only_chains_of_the_ranges_that_there_are_go() {
+    let rules = r#"[ $4 = -S ] || exec echo "$@"
+echo "-N MINIK8S-FWD-b"
+echo "-A MINIK8S-FWD-b -s fd00:a::/56 -j ACCEPT"
+echo "-A MINIK8S-FWD-c -s fd00:b::/56 -j ACCEPT""#;
+    let host = StandIns::new(&[("bin/ip6tables", rules)]);
+    let remove = |ranges: &str| {
+        format!("{COMMON}. scripts/lib/leftovers.sh; remove_chains ip6tables filter {ranges}")
+    };
+    let gone = "-w -t filter -F MINIK8S-FWD-b\n-w -t filter -X MINIK8S-FWD-b\n";
+    host.check(&remove("fd00:a::/56 ''"), gone);
+    host.check(&remove("'' fd00:a::/56"), gone);
+    host.check(&remove("'' ''"), "");
+}
+
 /// `down.sh --purge` in a network and mount namespace of its own, beside somebody else's bridge, routes and data.
 #[test]
 fn purge_removes_what_is_ours_and_nothing_else() {
@@ -284,11 +355,17 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         ip link set lo up
         ip link add flannel0 type bridge && ip addr add 10.244.9.1/24 dev flannel0 && ip link set flannel0 up
         ip link add "$(bridge n1)" type bridge && ip addr add 10.244.0.1/24 dev "$(bridge n1)" && ip link set "$(bridge n1)" up
-        ip addr add 10.96.0.10/32 dev lo
+        ip addr add 10.96.0.10/32 dev lo; ip addr add fd00:10:96::a/128 dev lo
+        ip route add blackhole fd00:10:244::/56 proto static; ip route add blackhole fd00:10:96::/112 proto static
+        ip route add fd00:10:244:7::/64 dev flannel0 proto 138; ip route add fd00:10:244:8::/64 dev flannel0
+        nft add table ip6 minik8s-services-0a600000-16; nft add table ip6 "$(policies n1)"
+        ip6tables -w -N MINIK8S-FWD-c && ip6tables -w -A MINIK8S-FWD-c -s fd00:10:244::/56 -j ACCEPT
         ip route add blackhole 10.244.0.0/16 proto static
         ip route add blackhole 10.96.0.0/16 proto static
         ip route add 10.244.7.0/24 via 10.244.9.2 proto 138
         ip route add 10.244.8.0/24 via 10.244.9.2
+        nft add table ip minik8s-clients-0af40000-16 && nft add table bridge minik8s-clients-0af40000-16
+        ip rule add fwmark 0x8000000/0x8000000 priority 138 table 138 && ip route add local default dev lo table 138 proto 138
         # As after somebody's `iptables -F FORWARD`: nothing leads to it.
         iptables -w -N MINIK8S-FWD-c && iptables -w -A MINIK8S-FWD-c -s 10.244.0.0/16 -j ACCEPT
         pods=$HERE/cluster/state/kubelet-n1/pods
@@ -301,16 +378,93 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         touch "$HERE/data/kept" "$HERE/data/disk/kept"
         mount --rbind "$HERE/data" "$pods/part"
         for kind in config state log run; do set -- "$@" --$kind-dir "$HERE/cluster/$kind"; done
+        set -- "$@" --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 --service-cidr 10.96.0.0/16,fd00:10:96::/112
         scripts/down.sh --purge "$@" >"$HERE/said" 2>&1 || { cat "$HERE/said"; exit 1; }
         ip -o addr show to 10.0.0.0/8 | awk '{print $2, $4}'
         ip route show table all root 10.0.0.0/8 | grep -v 'scope link\|^local\|^broadcast' | awk '{print $1, $2, $3}'
-        iptables -w -S | grep MINIK8S || true
+        ip -6 -o addr show to fd00::/8 | awk '{print $2, $4}'; ip -6 route show root fd00::/8 | awk '{print $1, $2, $3}'
+        iptables -w -S | grep MINIK8S || true; ip6tables -w -S | grep MINIK8S || true
+        nft list tables | grep minik8s || true
+        ip rule list priority 138 && ip route show table all | grep 'table 138' || true
         find "$HERE/cluster" -type f -printf '%P\n'
         [ -e "$HERE/cluster/state" ] && echo "the state is still there"
         [ -e "$HERE/data/kept" ] && [ -e "$HERE/data/disk/kept" ] || echo "the data of a volume of the host is gone"
         exit 0"#;
     let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
-    folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\nlog/mail.log\n");
+    folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\nfd00:10:244:8::/64 dev flannel0\nlog/mail.log\n");
+}
+
+const NETWORKS: &str = "set -euo pipefail; . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/networks.sh; ";
+
+/// In a network namespace of its own, where a bridge is the host's network.
+#[test]
+fn a_network_of_the_host_is_not_within_the_clusters() {
+    let folder = StandIns::new(&[]);
+    let host = "ip link set lo up; ip link add lan type bridge; ip link set lan up; \
+                lan() { ip addr add $1 dev lan; }; ours() { ip link add $1 type bridge; ip link set $1 up; ip addr add $2 dev $1; }; ";
+    let check = |networks: &str, (pods, services): (&str, &str), expected: (i32, &str)| {
+        let fitting =
+            format!("CLUSTER_CIDR={pods} SERVICE_CIDR={services}; {networks}; fitting give");
+        let script = format!("unshare --net bash <<'END'\n{NETWORKS}{host}{fitting}\nEND\n");
+        let (code, said) = folder.bash(&script);
+        assert_eq!(code, expected.0, "{networks}: {said}");
+        assert!(said.contains(expected.1) && said.is_empty() == expected.1.is_empty(), "{said}");
+    };
+    let usual = ("10.244.0.0/16", "10.96.0.0/16");
+    check(
+        "lan 10.244.7.2/24; lan 10.245.0.1/30",
+        usual,
+        (
+            1,
+            "10.244.7.0/24 (lan) of this host lies within --cluster-cidr 10.244.0.0/16, so what \
+             has an address there would not be reached: give --cluster-cidr 10.246.0.0/16\n",
+        ),
+    );
+    // The last of its kind: from the first on, and past those of services.
+    check(
+        "lan 10.255.0.2/24; lan 10.0.0.2/16",
+        ("10.255.0.0/16", "10.1.0.0/16"),
+        (1, "give --cluster-cidr 10.2.0.0/16\n"),
+    );
+    check("lan 10.96.0.0/16", usual, (1, "within --service-cidr 10.96.0.0/16"));
+    check(
+        "lan 192.0.2.1/24; ip route add 10.244.9.0/24 via 192.0.2.7",
+        usual,
+        (1, "10.244.9.0/24 (lan)"),
+    );
+    check("ip route add unreachable 10.244.9.9", usual, (1, "10.244.9.9 (unreachable)"));
+    // What is said of ways over several links, or by routers of IPv6, hides nothing that comes after it.
+    check(
+        "lan 192.0.2.1/24; ip route add default nexthop via 192.0.2.7 dev lan nexthop via 192.0.2.8 dev lan; \
+         ip route add 10.244.9.0/24 via inet6 fe80::1 dev lan",
+        usual,
+        (1, "10.244.9.0/24 (lan)"),
+    );
+    check(
+        "lan 192.0.2.1/24; ip route add 10.244.9.0/24 nexthop via 192.0.2.7 dev lan nexthop via 192.0.2.8 dev lan",
+        usual,
+        (1, "10.244.9.0/24 (several links)"),
+    );
+    // One of the host's own addresses, in a network that is larger than the range.
+    check("lan 10.244.0.5/8", usual, (1, "10.244.0.5 (lan)"));
+    let larger =
+        "10.244.0.0/16 is a part of 10.0.0.0/8 (lan) of this host: what has an address there";
+    check("lan 10.0.0.5/8", usual, (0, larger));
+    // With ranges of IPv6 beside them.
+    let two = ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112");
+    check("lan 10.96.0.0/16", two, (1, "within --service-cidr 10.96.0.0/16"));
+    check("lan 192.0.2.1/24; ip addr add fd00:1::1/64 dev lan", two, (0, ""));
+    let known = "lan 10.244.7.2/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR";
+    check(known, usual, (0, "warning"));
+    let left = "lan 192.0.2.1/24; ours mk8s12345678 10.244.0.1/24; ip addr add 10.96.0.10/32 dev lo; \
+                ip route add 10.244.1.0/24 via 192.0.2.7 proto 138; ip route add blackhole 10.244.0.0/16 proto static; \
+                ip route add blackhole 10.96.0.0/16 proto static";
+    check(left, usual, (0, ""));
+    check("ours weave 10.244.0.1/16", usual, (0, ""));
+    check("ours cni0 10.244.0.1/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR", usual, (0, ""));
+    check("ours cni0 10.244.0.1/24", usual, (1, "10.244.0.0/24 (cni0)"));
+    // Of another cluster.
+    check(left, ("10.244.0.0/14", "10.96.0.0/16"), (1, "10.244.0.0/16 (blackhole)"));
 }
 
 #[test]
@@ -398,6 +552,89 @@ fn portainer_listens_on_this_host_alone_unless_told_otherwise() {
     let elsewhere = "--address 0.0.0.0 --port 9001 --image r:5000/portainer";
     assert_eq!(asked(elsewhere), run("0.0.0.0:9001", "r:5000/portainer"));
     assert_eq!(asked("--remove"), "info\nrm -f portainer\n");
+}
+
+/// A host's files, and the flags that name them.
+fn name_servers(programs: &[(&str, &str)], resolv_conf: &str) -> StandIns {
+    let host = StandIns::new(programs);
+    fs::write(host.path("resolv.conf"), resolv_conf).unwrap();
+    host
+}
+
+const HOST_DNS: &str = "set -euo pipefail; dns() { scripts/host-dns.sh --resolv-conf $HERE/resolv.conf --resolved $HERE/resolved.conf.d \
+     --daemon-json $HERE/daemon.json \"$@\" 2>/dev/null; }; ";
+
+#[test]
+fn a_host_asks_the_clusters_dns_first_and_is_given_back_as_it_was() {
+    let before = "search a.b\nnameserver 192.0.2.1\n";
+    let host = name_servers(&[("bin/kubectl", "echo 10.96.0.10")], before);
+    let ours = "nameserver 10.96.0.10 # minik8s\n";
+    host.check(&format!("{HOST_DNS} dns; dns; cat $HERE/resolv.conf"), &format!("{ours}{before}"));
+    // Somebody else adds a line, which stays.
+    let add = "echo 'options edns0' >>$HERE/resolv.conf; ";
+    host.check(
+        &format!("{HOST_DNS}{add} dns --remove; dns --remove; cat $HERE/resolv.conf"),
+        &format!("{before}options edns0\n"),
+    );
+    // Another cluster takes back what is its own.
+    host.check(
+        &format!("{HOST_DNS} dns; dns --remove --address 10.97.0.10; cat $HERE/resolv.conf"),
+        &format!("{ours}{before}options edns0\n"),
+    );
+    host.check(
+        &format!("{HOST_DNS} dns --remove --address 10.96.0.10; cat $HERE/resolv.conf"),
+        &format!("{before}options edns0\n"),
+    );
+    let nobody = name_servers(&[("bin/kubectl", "exit 1")], before);
+    let (code, _) = nobody.bash(&format!("{HOST_DNS} dns"));
+    assert_eq!((code, nobody.bash("cat $HERE/resolv.conf").1), (1, before.to_owned()));
+}
+
+#[test]
+fn systemd_resolved_is_told_and_asked_to_forget() {
+    let systemctl = ("bin/systemctl", r#"echo "$*" >>"$HERE/calls""#);
+    let stub = "nameserver 127.0.0.53\n";
+    let host = name_servers(&[systemctl], stub);
+    let given = format!("{HOST_DNS} dns --address 10.96.0.10; cat $HERE/resolved.conf.d/*; ");
+    host.check(
+        &format!("{given} cat $HERE/resolv.conf"),
+        &format!(
+            "# Of scripts/host-dns.sh.\n[Resolve]\nDNS=10.96.0.10\nDomains=~cluster.local\n{stub}"
+        ),
+    );
+    let restart = "restart systemd-resolved\n";
+    let removed = "dns --remove; dns --remove; ls $HERE/resolved.conf.d; cat $HERE/calls";
+    host.check(&format!("{HOST_DNS}{removed}"), &restart.repeat(2));
+    fs::write(host.path("resolved.conf"), "[Resolve]\nDNS=192.0.2.1\n").unwrap();
+    let (code, _) = host.bash(&given);
+    assert_eq!(code, 1, "resolved would ask only one of the two");
+}
+
+#[test]
+fn containers_ask_the_clusters_dns_by_dockers_own_file() {
+    let host = name_servers(&[], "nameserver 127.0.0.1\nnameserver 192.0.2.1\n");
+    let docker = "dns --address 10.96.0.10 --docker; ";
+    let shown = "tr -d ' \\n' <$HERE/daemon.json; echo; ";
+    let gone = "dns --remove; ls $HERE";
+    host.check(
+        &format!("{HOST_DNS}{docker}{docker}{shown}{gone}"),
+        "{\"dns\":[\"10.96.0.10\",\"192.0.2.1\"]}\nresolv.conf\n",
+    );
+    let own = r#"{"dns":["192.0.2.7"],"live-restore":true}"#;
+    fs::write(host.path("daemon.json"), own).unwrap();
+    host.check(
+        &format!("{HOST_DNS}{docker}{shown} dns --remove; {shown}"),
+        &format!("{}\n{own}\n", own.replace("[", "[\"10.96.0.10\",")),
+    );
+    fs::write(host.path("daemon.json"), "{").unwrap();
+    let (code, _) = host.bash(&format!("{HOST_DNS}{docker}"));
+    assert_eq!((code, host.bash("cat $HERE/daemon.json").1), (1, "{".to_owned()));
+    let alone = name_servers(&[], "nameserver 127.0.0.1\n");
+    let (code, _) = alone.bash(&format!("{HOST_DNS}{docker}"));
+    assert!(
+        code == 1 && !Path::new(&alone.path("daemon.json")).exists(),
+        "it would ask the cluster alone"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Who is asking: the owner of the client certificate of the connection, the service account whose token the request
-//! shows, a node that joins with a bootstrap token, or nobody in particular.
+//! shows, a node that joins with a bootstrap token, somebody for whom an OpenID provider or a webhook vouches, or nobody in
+//! particular.
 
 mod absent;
 mod account;
@@ -16,7 +17,10 @@ use self::account::Known;
 use crate::{
     identity::{AUTHENTICATED, Identity},
     objects::Objects,
+    oidc::OidcProvider,
+    token_webhook::TokenWebhook,
     tokens::{TokenError, Tokens, Verified},
+    websocket,
 };
 
 pub(crate) use absent::Absent;
@@ -40,6 +44,9 @@ pub(crate) struct Authenticator<'a> {
     pub(crate) tokens: &'a Tokens,
     pub(crate) objects: Objects<'a>,
     pub(crate) absent: &'a Absent,
+    pub(crate) oidc: &'a [OidcProvider],
+    /// Asked about tokens that are of no use here.
+    pub(crate) webhook: Option<&'a TokenWebhook>,
 }
 
 impl Authenticator<'_> {
@@ -52,10 +59,11 @@ impl Authenticator<'_> {
         connection: &Arc<Identity>,
         headers: &HeaderMap,
     ) -> Result<Arc<Identity>, ApiError> {
-        let Some(token) = bearer(headers).filter(|_| connection.is_anonymous()) else {
+        let shown = || bearer(headers).map(str::to_owned).or_else(|| websocket::bearer(headers));
+        let Some(token) = connection.is_anonymous().then(shown).flatten() else {
             return Ok(connection.clone());
         };
-        match self.of_token(token, self.tokens.audiences()).await {
+        match self.of_token(&token, self.tokens.audiences()).await {
             Ok((identity, _)) => Ok(Arc::new(identity)),
             Err(TokenError::Unknown(error)) => Err(error),
             Err(error) => {
@@ -71,22 +79,44 @@ impl Authenticator<'_> {
         token: &str,
         audiences: &[String],
     ) -> Result<(Identity, Vec<String>), TokenError> {
+        let known = self.known_here(token, audiences).await;
+        match (known, self.webhook) {
+            (Err(refused @ (TokenError::Foreign | TokenError::Refused(_))), Some(webhook)) => {
+                let found = webhook.find(token, audiences, self.tokens.audiences()).await;
+                found.map_err(TokenError::Refused)?.ok_or(refused)
+            }
+            (known, _) => known,
+        }
+    }
+
+    async fn known_here(
+        self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<(Identity, Vec<String>), TokenError> {
         if let Some(token) = bootstrap_token::parse(token) {
             let identity = bootstrap_token::identity(self.objects, token)?;
-            // It is meant for this server, whatever it calls itself.
-            let own = self.tokens.audiences();
-            let meant = audiences.iter().filter(|audience| own.contains(audience));
-            let meant: Vec<String> = meant.cloned().collect();
-            if meant.is_empty() {
-                let why =
-                    format!("bootstrap token is invalid for the target audiences {audiences:?}");
-                return Err(TokenError::Refused(why));
-            }
-            return Ok((identity, meant));
+            return Ok((identity, self.meant_here("bootstrap token", audiences)?));
+        }
+        if let Some(provider) = self.oidc.iter().find(|provider| provider.issued(token)) {
+            let identity = provider.identity(token).await.map_err(TokenError::Refused)?;
+            return Ok((identity, self.meant_here("token", audiences)?));
         }
         let Verified { claims, audiences } = self.tokens.verify(token, audiences)?;
         let known = Known { objects: self.objects, absent: self.absent };
         Ok((account::identity(known, &claims).await?, audiences))
+    }
+
+    /// Those of the audiences that are this server, for which a token is meant that names none.
+    fn meant_here(self, what: &str, audiences: &[String]) -> Result<Vec<String>, TokenError> {
+        let own = self.tokens.audiences();
+        let meant = audiences.iter().filter(|audience| own.contains(audience));
+        let meant: Vec<String> = meant.cloned().collect();
+        if meant.is_empty() {
+            let why = format!("{what} is invalid for the target audiences {audiences:?}");
+            return Err(TokenError::Refused(why));
+        }
+        Ok(meant)
     }
 }
 

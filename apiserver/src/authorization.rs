@@ -1,14 +1,15 @@
-//! What a request asks to do, and the refusal if [`crate::rbac`] does not let it. How the server is, anybody may see:
+//! What a request asks to do, and the refusal if [`crate::authorizer`] does not let it. How the server is, anybody may see:
 //! health checks have no name.
 
 use api_machinery::{ApiError, FieldSelector};
-use http::Method;
+use http::{Method, Uri};
 
 use crate::{
+    authorizer::Authorizer,
     identity::Identity,
     query::Query,
-    rbac::{Action, Asked, Decision, Rbac},
-    request::{NonResource, RequestInfo, Target, Verb},
+    rbac::{Action, Asked, Decision},
+    request::{Delegated, NonResource, RequestInfo, ResourcePath, Target, Verb, resource_path},
 };
 
 impl<'a> From<&'a RequestInfo> for Action<'a> {
@@ -20,86 +21,115 @@ impl<'a> From<&'a RequestInfo> for Action<'a> {
             subresource: info.subresource.map(|s| s.name()),
             namespace: info.namespace.as_deref(),
             name: info.name.as_deref().unwrap_or_default(),
+            fields: None,
         }
     }
 }
 
-/// Fails with 403 unless the identity may do it.
+/// What a request for a resource asks that another server serves.
+fn delegated<'a>(group: &'a str, path: &'a ResourcePath) -> Action<'a> {
+    Action {
+        verb: path.verb.as_str(),
+        group,
+        resource: &path.resource,
+        subresource: path.subresource.as_deref(),
+        namespace: path.namespace.as_deref(),
+        name: path.name.as_deref().unwrap_or_default(),
+        fields: None,
+    }
+}
+
+/// Why the identity may do it; fails with 403 unless it may.
 pub(crate) fn authorize(
-    rbac: &Rbac,
+    authorizer: &Authorizer,
     identity: &Identity,
     (target, query): (&Target, &Query),
     method: &Method,
     path: &str,
-) -> Result<(), ApiError> {
+) -> Result<String, ApiError> {
     match target {
         Target::Resource(info) => {
-            let name = only_name(info, query);
-            let mut action = Action::from(info);
-            action.name = name.as_deref().unwrap_or(action.name);
-            authorize_action(rbac, identity, action)
+            let fields = selected(info, query);
+            let mut action = Action { fields: fields.as_ref(), ..Action::from(info) };
+            action.name = only_name(info, fields.as_ref()).unwrap_or(action.name);
+            authorize_action(authorizer, identity, action)
         }
-        Target::NonResource(NonResource::Health(_)) => Ok(()),
-        Target::NonResource(_) => authorize_path(rbac, identity, method, path),
+        Target::NonResource(NonResource::Health(_)) => Ok(String::new()),
+        Target::Delegated(Delegated { delegate, resource: Some(path), .. }) => {
+            authorize_action(authorizer, identity, delegated(&delegate.group, path))
+        }
+        Target::NonResource(_) | Target::Delegated(_) => {
+            authorize_path(authorizer, identity, method, path)
+        }
     }
+}
+
+/// What it selects by. A selector that is none is refused later.
+fn selected(info: &RequestInfo, query: &Query) -> Option<FieldSelector> {
+    if !matches!(info.verb, Verb::List | Verb::Watch | Verb::DeleteCollection) {
+        return None;
+    }
+    FieldSelector::parse(query.get("fieldSelector")?).ok()
 }
 
 /// Kubernetes: a list or a watch of one object by its name is judged like a request for that one.
-fn only_name(info: &RequestInfo, query: &Query) -> Option<String> {
-    if !matches!(info.verb, Verb::List | Verb::Watch) {
-        return None;
-    }
-    let fields = FieldSelector::parse(query.get("fieldSelector")?).ok()?;
-    fields.requires("metadata.name").map(str::to_owned)
+fn only_name<'a>(info: &RequestInfo, fields: Option<&'a FieldSelector>) -> Option<&'a str> {
+    fields.filter(|_| info.verb != Verb::DeleteCollection)?.requires("metadata.name")
 }
 
-/// Fails with 403 unless the identity may do it.
+/// Why the identity may do it; fails with 403 unless it may.
 pub(crate) fn authorize_action(
-    rbac: &Rbac,
+    authorizer: &Authorizer,
     identity: &Identity,
     action: Action<'_>,
-) -> Result<(), ApiError> {
-    match rbac.decide(identity, Asked::Resource(action)) {
-        Decision::Allowed(_) => Ok(()),
+) -> Result<String, ApiError> {
+    match authorizer.decide(identity, Asked::Resource(action)) {
+        Decision::Allowed(why) => Ok(why),
         Decision::Refused(why) => Err(forbidden(identity, action, &why)),
     }
 }
 
-/// Fails with 403 unless the identity may do it, or be told that there is no such path.
-pub(crate) fn authorize_path(
-    rbac: &Rbac,
+/// Why the identity may be told that there is no such thing, or that this can't be done to it; fails with 403 unless it may.
+pub(crate) fn authorize_unknown(
+    authorizer: &Authorizer,
+    identity: &Identity,
+    method: &Method,
+    uri: &Uri,
+) -> Result<String, ApiError> {
+    let segments: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
+    match unknown_resource(method, &segments, &Query::of(uri).unwrap_or_default()) {
+        Some((group, path)) => authorize_action(authorizer, identity, delegated(group, &path)),
+        None => authorize_path(authorizer, identity, method, uri.path()),
+    }
+}
+
+fn authorize_path(
+    authorizer: &Authorizer,
     identity: &Identity,
     method: &Method,
     path: &str,
-) -> Result<(), ApiError> {
+) -> Result<String, ApiError> {
     let lower = method.as_str().to_lowercase();
     let verb = if *method == Method::HEAD { "get" } else { lower.as_str() };
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let asked = match unknown_resource(&segments) {
-        Some(action) => Asked::Resource(Action { verb, ..action }),
-        None => Asked::Path { verb, path },
-    };
-    match rbac.decide(identity, asked) {
-        Decision::Allowed(_) => Ok(()),
+    match authorizer.decide(identity, Asked::Path { verb, path }) {
+        Decision::Allowed(why) => Ok(why),
         Decision::Refused(why) => Err(forbidden_path(identity, verb, path, &why)),
     }
 }
 
 /// What a path is about that looks like one of a resource, though there is none: it takes a right to learn that.
-fn unknown_resource<'a>(segments: &[&'a str]) -> Option<Action<'a>> {
+fn unknown_resource<'a>(
+    method: &Method,
+    segments: &[&'a str],
+    query: &Query,
+) -> Option<(&'a str, ResourcePath)> {
     let (group, rest) = match segments {
         ["api", _, rest @ ..] => ("", rest),
         ["apis", group, _, rest @ ..] => (*group, rest),
         _ => return None,
     };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
-        rest => (None, rest),
-    };
-    let (resource, rest) = rest.split_first()?;
-    let name = rest.first().copied().unwrap_or_default();
-    let subresource = rest.get(1).copied();
-    Some(Action { verb: "", group, resource, subresource, namespace, name })
+    let path = resource_path(method, rest, query).ok()??;
+    Some((group, path))
 }
 
 fn forbidden_path(identity: &Identity, verb: &str, path: &str, why: &str) -> ApiError {
@@ -113,7 +143,7 @@ fn because(message: String, why: &str) -> String {
 }
 
 fn forbidden(identity: &Identity, action: Action<'_>, why: &str) -> ApiError {
-    let Action { verb, group, resource, subresource, namespace, name } = action;
+    let Action { verb, group, resource, subresource, namespace, name, .. } = action;
     let user = &identity.user;
     let place = match namespace {
         Some(namespace) => format!("in the namespace {namespace:?}"),
@@ -134,16 +164,18 @@ mod tests {
 
     #[test]
     fn a_path_that_looks_like_a_resources_is_one() {
-        let check = |path: &str, expected: Option<(&str, &str, Option<&str>, &str)>| {
+        let check = |path: &str, expected: Option<(&str, &str, Option<&str>, Option<&str>)>| {
             let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-            let found = unknown_resource(&segments);
-            let found = found.map(|a| (a.group, a.resource, a.namespace, a.name));
+            let found = unknown_resource(&Method::GET, &segments, &Query::default());
+            let found = found.as_ref().map(|(group, path)| {
+                (*group, &*path.resource, path.namespace.as_deref(), path.name.as_deref())
+            });
             assert_eq!(found, expected, "{path}");
         };
         check("/frogs", None);
         check("/apis/frogs.io/v1", None);
-        check("/apis/frogs.io/v1/frogs", Some(("frogs.io", "frogs", None, "")));
-        check("/api/v1/namespaces/a/frogs/b", Some(("", "frogs", Some("a"), "b")));
-        check("/api/v1/namespaces/a", Some(("", "namespaces", None, "a")));
+        check("/apis/frogs.io/v1/frogs", Some(("frogs.io", "frogs", None, None)));
+        check("/api/v1/namespaces/a/frogs/b", Some(("", "frogs", Some("a"), Some("b"))));
+        check("/api/v1/namespaces/a", Some(("", "namespaces", Some("a"), Some("a"))));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading request bodies: JSON, YAML or Kubernetes' protobuf, up to a limit.
+//! Reading request bodies: JSON, YAML, Kubernetes' protobuf or CBOR, up to a limit.
 
 use api_machinery::{
     ApiError,
@@ -10,10 +10,13 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use crate::protobuf;
+use crate::{cbor, protobuf};
 
 /// The configuration of a server-side apply: YAML, of which JSON is a part.
-pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// The same in CBOR.
+const APPLY_CBOR: &str = "application/apply-patch+cbor";
 
 /// The longest request body that is read (Kubernetes: `MaxRequestBodyBytes`).
 const LIMIT: usize = 3 << 20;
@@ -66,18 +69,35 @@ pub(crate) fn decoded(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, ApiE
             decode::json(body).map_err(|e| undecodable(&e))
         }
         "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(body),
-        protobuf::MEDIA_TYPE => {
-            protobuf::decode(body).map(|value| Decoded { value, duplicates: Vec::new() })
-        }
+        protobuf::MEDIA_TYPE => protobuf::decode(body).map(Decoded::of),
+        cbor::MEDIA_TYPE => of_cbor(body),
         _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: \
-             application/json, application/yaml, application/vnd.kubernetes.protobuf",
+             application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor",
         )),
     }
 }
 
+/// Whether a body is the configuration of a server-side apply.
+pub(crate) fn is_applied(headers: &HeaderMap) -> bool {
+    [APPLY, APPLY_CBOR].contains(&media_type(headers))
+}
+
+/// Such a configuration, and what it says twice.
+pub(crate) fn applied(headers: &HeaderMap, body: &Bytes) -> Result<Decoded, ApiError> {
+    if media_type(headers) == APPLY_CBOR { of_cbor(body) } else { yaml(body) }
+}
+
+/// What is in CBOR says nothing twice, or is refused.
+fn of_cbor(body: &Bytes) -> Result<Decoded, ApiError> {
+    cbor::decode(body).map(Decoded::of).map_err(|fault| {
+        let unrecognized = "the object provided is unrecognized (must be of type CBOR)";
+        ApiError::bad_request(format!("{unrecognized}: {fault}"))
+    })
+}
+
 /// The same of a body in YAML.
-pub(crate) fn yaml(body: &Bytes) -> Result<Decoded, ApiError> {
+fn yaml(body: &Bytes) -> Result<Decoded, ApiError> {
     let text = std::str::from_utf8(body).map_err(|e| undecodable(&e))?;
     decode::yaml(text).map_err(|e| undecodable(&format_args!("error converting YAML to JSON: {e}")))
 }

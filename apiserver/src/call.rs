@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use api_machinery::{
-    ApiError, FieldErrors, FieldPath, decode::Decoded, extent, managed_fields::Managers, strict,
-};
+use api_machinery::{ApiError, FieldErrors, FieldPath, extent, managed_fields::Managers, strict};
 use api_types::{
     Resource,
-    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding},
+    api::{
+        authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding,
+        policy::v1::Eviction,
+    },
     jiff::Timestamp,
 };
 use bytes::Bytes;
@@ -93,8 +94,9 @@ impl Call {
 
     /// What is in the body, and what is wrong with it already: what it says twice.
     pub(crate) fn body(&self) -> Result<(Value, Vec<String>), ApiError> {
-        let Decoded { value, duplicates } = body::decoded(&self.headers, &self.body)?;
-        Ok((value, duplicates.iter().map(|field| duplicate(field)).collect()))
+        let decoded = body::decoded(&self.headers, &self.body)?;
+        let faults = decoded.faults();
+        Ok((decoded.value, faults))
     }
 
     /// The object that a client composed, of the kind that the path takes, with defaults, and checked as the client
@@ -112,6 +114,7 @@ impl Call {
         let (decoded, kind, version) = match self.info.subresource {
             Some(Subresource::Scale) => (scale::decode(&given)?, Scale::KIND, Scale::API_VERSION),
             Some(Subresource::Binding) => made_of::<Binding>(&given)?,
+            Some(Subresource::Eviction) => made_of::<Eviction>(&given)?,
             Some(Subresource::Token) => made_of::<TokenRequest>(&given)?,
             _ => (def.decode(given, old)?, def.names.kind.as_str(), &*def.api_version()),
         };
@@ -121,7 +124,11 @@ impl Call {
         // That of a token's request may be wrong in a way of its own.
         let name = name.as_deref().filter(|_| *subresource != Some(Subresource::Token));
         registry::place(object.metadata_mut(), namespace.as_deref(), name)?;
-        if self.info.subresource.is_none() {
+        let is_composed = matches!(
+            self.info.subresource,
+            None | Some(Subresource::EphemeralContainers | Subresource::Resize)
+        );
+        if is_composed {
             def.default(&mut object);
         }
         Ok(Given { object, warnings, managers: None })
@@ -214,7 +221,7 @@ impl Call {
 
     /// Whether it is a server-side apply.
     pub(crate) fn applies(&self) -> bool {
-        self.info.verb == Verb::Patch && body::media_type(&self.headers) == body::APPLY
+        self.info.verb == Verb::Patch && body::is_applied(&self.headers)
     }
 
     fn invalid_options(&self, errors: &FieldErrors) -> ApiError {
@@ -226,11 +233,6 @@ impl Call {
         };
         ApiError::invalid("meta.k8s.io", kind, "", errors)
     }
-}
-
-/// How Kubernetes tells of a field that was given twice.
-pub(crate) fn duplicate(path: &str) -> String {
-    format!("duplicate field {path:?}")
 }
 
 /// Kubernetes: `ValidateFieldManager`.

@@ -50,7 +50,7 @@ impl Catalogue {
             }
         }
         for def in definitions.iter().filter(|def| def.is_kept()) {
-            let stored = definitions.iter().filter(|d| d.is_stored() && is_of_one_kind(d, def));
+            let stored = definitions.iter().filter(|d| d.is_stored() && d.is_of_one_kind(def));
             if stored.count() != 1 {
                 return Err(CatalogueError::NotStoredOnce(def.qualified()));
             }
@@ -127,8 +127,14 @@ impl Catalogue {
         self.iter().any(|known| Arc::ptr_eq(known, def))
     }
 
+    /// Whether an object takes another server to be shown in the version of a definition.
+    pub(crate) fn is_to_be_sent(&self, object: &Value, def: &ResourceDef) -> bool {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        def.webhook.is_some() && !version.is_empty() && version != def.api_version()
+    }
+
     /// An object in the version of a definition, whichever of the kind's versions it has, with the defaults that have come
-    /// since it was stored.
+    /// since it was stored: as far as that takes no other server.
     pub(crate) fn converted(
         &self,
         mut object: Value,
@@ -142,15 +148,23 @@ impl Catalogue {
         // Both as they are by now: the definition may be of a time when another version was stored.
         let (from, to) = (self.version(def, version)?, self.version(def, &def.api_version())?);
         from.complete(&mut object);
+        if to.webhook.is_some() {
+            let what = def.qualified();
+            return Err(ApiError::internal(format!("{what} are converted by their webhook")));
+        }
         let mut converted = to.to_served(from.to_stored(object)?)?;
         converted["apiVersion"] = to.api_version().into();
+        to.adapt(&mut converted);
         Ok(converted)
     }
 
     /// A kind in one of its versions.
-    fn version(&self, def: &ResourceDef, version: &str) -> Result<&ResourceDef, ApiError> {
-        let mut known =
-            self.iter().filter(|d| is_of_one_kind(d, def) && d.api_version() == version);
+    pub(crate) fn version(
+        &self,
+        def: &ResourceDef,
+        version: &str,
+    ) -> Result<&ResourceDef, ApiError> {
+        let mut known = self.iter().filter(|d| d.is_of_one_kind(def) && d.api_version() == version);
         known.next().map(AsRef::as_ref).ok_or_else(|| {
             let what = def.qualified();
             ApiError::store_read(format!("{what} can't be converted from or to {version}"))
@@ -212,6 +226,11 @@ impl InForce {
         self.0.swaps.send_replace(());
     }
 
+    /// Told after each exchange from now on.
+    pub(crate) fn swaps(&self) -> watch::Receiver<()> {
+        self.0.swaps.subscribe()
+    }
+
     /// Waits until this definition is no longer in force.
     pub(crate) async fn ended(self, def: Arc<ResourceDef>) {
         // Before the look: no swap comes between them.
@@ -224,10 +243,6 @@ impl InForce {
 
 fn path(def: &ResourceDef) -> (&str, &str, &str) {
     (&def.names.group, &def.names.version, &def.names.plural)
-}
-
-fn is_of_one_kind(one: &ResourceDef, other: &ResourceDef) -> bool {
-    (&one.names.group, &one.names.plural) == (&other.names.group, &other.names.plural)
 }
 
 /// `/registry/<group>/<resource>/` of a key.

@@ -4,21 +4,27 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
-use ipnet::Ipv4Net;
+use component::network::Networks;
+use ipnet::{IpNet, Ipv4Net};
 use listwatch::Announcements;
 
-use crate::{kubelet_client::KubeletClient, tokens::Tokens};
+use crate::{
+    audit::Audit, kubelet_client::KubeletClient, oidc::OidcProvider, pki::FrontProxy,
+    token_webhook::TokenWebhook, tokens::Tokens,
+};
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The range that virtual IPs of services are taken from; the first is that of the service `kubernetes`.
-    pub service_cidr: Ipv4Net,
+    /// The ranges that virtual IPs of services are taken from, the first of the cluster's primary family; the first address of
+    /// that one is the service `kubernetes`'.
+    pub service_cidr: Networks,
     /// The one of them that the service `kube-dns` has; without it there is none.
-    pub cluster_dns: Option<Ipv4Addr>,
+    pub cluster_dns: Option<IpAddr>,
     /// The ports of nodes that services may have.
     pub node_ports: PortRange,
     /// The address at which pods and other programs reach the server: the endpoint of the `kubernetes` service.
@@ -33,15 +39,29 @@ pub struct Config {
     pub watch_window: usize,
     /// How long a request may take that is no watch and no stream (Kubernetes: `--request-timeout`).
     pub request_timeout: Duration,
+    /// How long a server that is to stop serves on (Kubernetes: `--shutdown-delay-duration`).
+    pub shutdown_delay: Duration,
+    /// How many requests are served at once.
+    pub request_limits: RequestLimits,
     /// How many bytes the states before these changes may take together, for each collection.
     pub watch_window_bytes: usize,
     /// Where kubelets announce what is used; without it they are asked.
     pub announcements: Option<Announcements>,
     /// How to reach kubelets; without it they can't be.
     pub kubelet_client: Option<KubeletClient>,
+    /// What is shown to servers of APIServices; without it they can't tell this one from others.
+    pub front_proxy: Option<FrontProxy>,
+    /// Whether Services get no external IPs (Kubernetes: the admission plugin `DenyServiceExternalIPs`).
+    pub denies_external_ips: bool,
+    /// Who is told of requests.
+    pub audit: Option<Arc<Audit>>,
     /// Whether pods need a service account that exists, whose token they get (Kubernetes: the admission plugin
     /// `ServiceAccount`). That takes a controller-manager, which makes the account `default` of each namespace.
     pub service_accounts: bool,
+    /// Who vouches for people; without any nobody does but the CA.
+    pub oidc: Vec<OidcProvider>,
+    /// Who is asked whose tokens are that nobody here knows.
+    pub token_webhook: Option<TokenWebhook>,
     /// Tokens of service accounts; by default with a key that is gone with this value.
     pub tokens: Tokens,
 }
@@ -64,7 +84,7 @@ impl Config {
     #[must_use]
     pub fn new(tokens: Tokens) -> Self {
         Self {
-            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
+            service_cidr: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16)).into(),
             cluster_dns: None,
             node_ports: PortRange { first: 30_000, last: 32_767 },
             advertise_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -73,12 +93,37 @@ impl Config {
             compaction_interval: Duration::from_secs(300),
             watch_window: 10_000,
             request_timeout: Duration::from_secs(60),
+            shutdown_delay: Duration::ZERO,
+            request_limits: RequestLimits::default(),
             watch_window_bytes: 64 << 20,
             announcements: None,
             kubelet_client: None,
+            front_proxy: None,
+            denies_external_ips: false,
+            audit: None,
             service_accounts: false,
+            oidc: Vec::new(),
+            token_webhook: None,
             tokens,
         }
+    }
+}
+
+/// How many requests are served at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Whether FlowSchemas and PriorityLevelConfigurations say who waits (Kubernetes: `--enable-priority-and-fairness`). They
+    /// share out both numbers together.
+    pub fair: bool,
+    /// How many that read (Kubernetes: `--max-requests-inflight`).
+    pub reads: u32,
+    /// How many that write (Kubernetes: `--max-mutating-requests-inflight`).
+    pub writes: u32,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self { fair: true, reads: 400, writes: 200 }
     }
 }
 

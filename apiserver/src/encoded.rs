@@ -1,12 +1,12 @@
 //! An object as it leaves the server: encoded once per revision, with what selectors need beside it.
 
 mod texts;
-mod view;
 mod written;
 
 use std::{
+    convert::Infallible,
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use api_machinery::ApiError;
@@ -20,12 +20,9 @@ use store::{
 };
 
 use self::texts::Texts;
-use crate::catalogue::Catalogue;
+use crate::{catalogue::Catalogue, encryption, negotiation::Media};
 
-pub(crate) use self::{
-    view::View,
-    written::{Written, versioned, with_version},
-};
+pub(crate) use self::written::{Written, versioned, with_version};
 
 /// An object of the cache.
 pub(crate) type CachedObject = Arc<Item<Decoded>>;
@@ -60,9 +57,29 @@ pub(crate) fn readable(item: &CachedObject) -> Result<&Encoded, ApiError> {
     item.object.as_ref().map_err(ApiError::from)
 }
 
+/// How many definitions of a version have their conversion remembered.
+const CONVERSIONS: usize = 2;
 const ADDED: &[u8] = br#"{"type":"ADDED","object":"#;
 const DELETED: &[u8] = br#"{"type":"DELETED","object":"#;
 const END: &[u8] = b"}\n";
+
+/// What a change does to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventType {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl EventType {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
 
 /// One revision of an object.
 #[derive(Debug)]
@@ -71,9 +88,13 @@ pub(crate) struct Encoded {
     added: Bytes,
     modified: Shared,
     deleted: Shared,
+    /// Its events in other encodings, once somebody has asked for one.
+    others: OnceLock<Box<Others>>,
     texts: Texts,
-    /// Of the version that was stored when it was decoded; absent if its kind was not known.
+    /// Of the version that was stored when it was decoded; absent if its kind was not known, or others convert it.
     def: Option<Arc<ResourceDef>>,
+    /// What it was converted to by others, once for all who read it: the latest of each version, in their order.
+    conversions: Mutex<Vec<(Arc<ResourceDef>, Bytes)>>,
 }
 
 /// Another form of an object: made once for all who want it at the same time, and kept for as long as one of
@@ -81,12 +102,24 @@ pub(crate) struct Encoded {
 #[derive(Debug, Default)]
 struct Shared(Mutex<Weak<Vec<u8>>>);
 
+/// The events of an object in encodings other than JSON.
+#[derive(Debug, Default)]
+struct Others {
+    protobuf: [Shared; 3],
+    cbor: [Shared; 3],
+}
+
 impl Shared {
     fn get_or_make(&self, make: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let Ok(form) = self.get_or_try::<Infallible>(|| Ok(make()));
+        form
+    }
+
+    fn get_or_try<E>(&self, make: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Bytes, E> {
         let mut known = self.0.lock();
-        let form = known.upgrade().unwrap_or_else(|| Arc::new(make()));
+        let form = known.upgrade().map_or_else(|| make().map(Arc::new), Ok)?;
         *known = Arc::downgrade(&form);
-        Bytes::from_owner(Form(form))
+        Ok(Bytes::from_owner(Form(form)))
     }
 }
 
@@ -133,6 +166,8 @@ impl Encoded {
     fn anew(catalogue: &Catalogue, def: Option<&Arc<ResourceDef>>, entry: &Entry) -> Decoded {
         let object = decode(entry).inspect_err(|error| tracing::error!("cannot read {error}"))?;
         // The versions of a kind may come and go while this is kept: what can't be converted now may be when it is read.
+        // Nor is anything waited for here: all others would wait, too.
+        let def = def.filter(|def| !catalogue.is_to_be_sent(&object, def));
         let converted = def.map(|def| catalogue.converted(object.clone(), def));
         let (object, def) = match converted {
             Some(Ok(converted)) => (converted, def),
@@ -149,7 +184,33 @@ impl Encoded {
 
     fn new(added: Bytes, texts: Texts, def: Option<Arc<ResourceDef>>) -> Self {
         let (modified, deleted) = (Shared::default(), Shared::default());
-        Self { added, modified, deleted, texts, def }
+        let (others, conversions) = (OnceLock::new(), Mutex::default());
+        Self { added, modified, deleted, others, texts, def, conversions }
+    }
+
+    /// Whether it is in the version of this very definition as it is.
+    pub(crate) fn is_of(&self, def: &ResourceDef) -> bool {
+        self.def.as_ref().is_some_and(|own| std::ptr::eq(&**own, def))
+    }
+
+    /// What others made of it for this definition, if they did.
+    pub(crate) fn converted_to(&self, def: &ResourceDef) -> Option<Bytes> {
+        let conversions = self.conversions.lock();
+        let known = conversions.iter().find(|(known, _)| std::ptr::eq(&**known, def));
+        known.map(|(_, json)| json.clone())
+    }
+
+    /// Remembers what others made of it. While a definition changes, who goes by the old one and who goes by the new one do
+    /// not take it from each other.
+    pub(crate) fn remember(&self, def: &Arc<ResourceDef>, json: Bytes) {
+        let mut conversions = self.conversions.lock();
+        conversions.retain(|(known, _)| !Arc::ptr_eq(known, def));
+        let is_of_version = |at: &usize| conversions[*at].0.names.version == def.names.version;
+        let places: Vec<usize> = (0..conversions.len()).filter(is_of_version).collect();
+        if places.len() >= CONVERSIONS {
+            conversions.remove(places[0]);
+        }
+        conversions.push((def.clone(), json));
     }
 
     /// The object's JSON.
@@ -189,6 +250,22 @@ impl Encoded {
         self.deleted.get_or_make(encode)
     }
 
+    /// One of these events in another encoding than JSON.
+    pub(crate) fn event<E>(
+        &self,
+        media: Media,
+        type_: EventType,
+        make: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Bytes, E> {
+        let others = || self.others.get_or_init(Box::default);
+        let events = match media {
+            Media::Json => return make().map(Bytes::from),
+            Media::Protobuf => &others().protobuf,
+            Media::Cbor => &others().cbor,
+        };
+        events[type_ as usize].get_or_try(make)
+    }
+
     /// The object of that event by itself.
     pub(crate) fn deleted_json(&self, gone: Revision) -> Bytes {
         let line = self.deleted(gone);
@@ -206,15 +283,17 @@ impl Encoded {
         self.def.as_ref().map_or(&[], |def| &def.fields)
     }
 
-    fn label(&self, name: &str) -> Option<&str> {
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.labels()?.find(|(label, _)| *label == name).map(|(_, value)| value)
     }
 }
 
 /// The object of an entry, with its version.
 pub(crate) fn decode(entry: &Entry) -> Result<Value, Unreadable> {
-    let mut object: Value =
-        serde_json::from_slice(&entry.value).map_err(|error| Unreadable::new(entry, &error))?;
+    let mut object: Value = serde_json::from_slice(&entry.value).map_err(|error| {
+        let refusal = encryption::refusal(&entry.value);
+        Unreadable::new(entry, &refusal.unwrap_or_else(|| error.to_string()))
+    })?;
     if !object.is_object() {
         return Err(Unreadable::new(entry, &"not an object"));
     }
@@ -316,6 +395,18 @@ mod tests {
         check(&format!("{start}\n{labels}{end}"), false);
         check(&format!("{start}{labels}{end}").replace("\"kind\":\"Pod\",", ""), false);
         check(&format!("{start}{labels}{end}").replace("[]", "7"), false);
+    }
+
+    #[test]
+    fn the_latest_two_definitions_of_a_version_have_what_it_was_converted_to() {
+        let object = encoded(1);
+        let catalogues = [(); 3].map(|()| Catalogue::built_in());
+        let defs = catalogues.each_ref().map(|it| it.of_key("/registry/core/pods/a/a").unwrap());
+        for def in [defs[0], defs[1], defs[1], defs[2]] {
+            object.remember(def, Bytes::from_static(b"{}"));
+        }
+        let known = defs.map(|def| object.converted_to(def).is_some());
+        assert_eq!(known, [false, true, true]);
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! Objects in the form that the client asked for: as they are, as a table, as metadata alone.
+//! Objects in the form that the client asked for: as they are, as a table, as metadata alone. All of it is JSON here.
 
 use api_machinery::ApiError;
 use api_types::jiff::Timestamp;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use registry::ResourceDef;
+use registry::{ResourceDef, Subresource};
 use serde_json::{Value, json};
 
 use crate::{
     encoded,
-    negotiation::{self, Form},
+    negotiation::{self, Form, Media},
+    protobuf,
     query::Query,
     respond::{self, Response},
 };
@@ -26,12 +27,28 @@ enum IncludeObject {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Presentation {
     form: Form,
+    /// In what the answer is encoded in the end.
+    pub(crate) media: Media,
     include: IncludeObject,
 }
 
+/// What a list and its items are called.
+#[derive(Debug)]
+pub(crate) struct Kinds {
+    pub(crate) api_version: String,
+    pub(crate) list: String,
+    pub(crate) item: String,
+}
+
 impl Presentation {
-    /// The presentation that a request asks for.
-    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, ApiError> {
+    /// The presentation that a request for objects of a kind asks for.
+    pub(crate) fn of(
+        headers: &HeaderMap,
+        query: &Query,
+        def: &ResourceDef,
+        subresource: Option<Subresource>,
+        is_watch: bool,
+    ) -> Result<Self, ApiError> {
         let include = match query.get("includeObject") {
             None | Some("Metadata") => IncludeObject::Metadata,
             Some("None") => IncludeObject::None,
@@ -41,12 +58,34 @@ impl Presentation {
                 return Err(ApiError::bad_request(message));
             }
         };
-        Ok(Self { form: negotiation::form(headers)?, include })
+        // A Scale is Kubernetes' own, whatever it is of.
+        let has_protobuf = || {
+            subresource == Some(Subresource::Scale)
+                || protobuf::is_known(&def.api_version(), &def.names.kind)
+        };
+        let (media, form) = negotiation::objects(headers, is_watch, has_protobuf)?;
+        Ok(Self { form, media, include })
     }
 
     /// Whether objects are shown as they are.
     pub(crate) fn is_plain(&self) -> bool {
         self.form == Form::Object
+    }
+
+    /// What lists of a kind, and their items, are called.
+    pub(crate) fn kinds(&self, def: &ResourceDef) -> Kinds {
+        match self.form {
+            Form::PartialObject => Kinds {
+                api_version: "meta.k8s.io/v1".to_owned(),
+                list: "PartialObjectMetadataList".to_owned(),
+                item: "PartialObjectMetadata".to_owned(),
+            },
+            Form::Object | Form::Table => Kinds {
+                api_version: def.api_version(),
+                list: def.names.list_kind.clone(),
+                item: def.names.kind.clone(),
+            },
+        }
     }
 
     /// Fails if a table is asked for of a kind that has none.

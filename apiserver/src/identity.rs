@@ -16,8 +16,19 @@ pub(crate) const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// The group of all service accounts.
 pub(crate) const ACCOUNTS: &str = "system:serviceaccounts";
 
+/// The group of the kubelets.
+pub(crate) const NODES: &str = "system:nodes";
+/// What kubelets' names as users begin with: the node's name follows.
+pub(crate) const NODE_PREFIX: &str = "system:node:";
+/// As what kube-proxies come that have no node's certificate.
+pub(crate) const KUBE_PROXY: &str = "system:kube-proxy";
+/// As what serverless gateways come.
+pub(crate) const SERVERLESS_GATEWAY: &str = "system:serverless-gateway";
+
 /// Who the server is to itself.
 const SERVER: &str = "system:apiserver";
+/// The group of those who may do everything.
+const MASTERS: &str = "system:masters";
 
 /// A user and its groups. In a client certificate: the common name and the organizations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,12 +52,12 @@ impl Identity {
     /// The administrator of the cluster.
     #[must_use]
     pub fn admin() -> Self {
-        Self::new("kubernetes-admin", &["system:masters"])
+        Self::new("kubernetes-admin", &[MASTERS])
     }
 
     /// The server itself, in its requests to itself.
     pub(crate) fn server() -> Self {
-        Self::new(SERVER, &["system:masters"])
+        Self::new(SERVER, &[MASTERS])
     }
 
     /// A service account, which is known by a token.
@@ -68,9 +79,14 @@ impl Identity {
         self.user == ANONYMOUS
     }
 
-    /// Whether it is the server itself.
+    /// Whether it is the server itself. The name alone is no proof: providers, webhooks and impersonation give any name.
     pub(crate) fn is_server(&self) -> bool {
-        self.user == SERVER
+        self.user == SERVER && self.is_in(MASTERS)
+    }
+
+    /// The name of the node whose kubelet it is.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.user.strip_prefix(NODE_PREFIX).filter(|_| self.is_in(NODES))
     }
 
     /// As reviews tell of it.
@@ -87,5 +103,17 @@ impl Identity {
     /// Whether the user is in a group.
     pub(crate) fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|g| g == group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_but_the_server_s_name_is_not_the_server() {
+        assert!(Identity::server().is_server());
+        assert!(!Identity::new(SERVER, &[AUTHENTICATED]).is_server());
+        assert!(!Identity::admin().is_server());
     }
 }

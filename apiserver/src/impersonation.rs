@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::{
     identity::{ACCOUNT_PREFIX, ANONYMOUS, AUTHENTICATED, Identity, UNAUTHENTICATED},
+    path_segments,
     rbac::Action,
-    request,
 };
 
 const USER: &str = "impersonate-user";
@@ -62,7 +62,7 @@ fn claims(headers: &HeaderMap) -> Vec<Claim> {
     claims.extend(headers.get_all(GROUP).iter().map(text).map(Claim::Group));
     for (name, value) in headers {
         if let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) {
-            claims.push(Claim::Extra { key: request::decode(key), value: text(value) });
+            claims.push(Claim::Extra { key: path_segments::decode(key), value: text(value) });
         }
     }
     claims.extend(first(UID).map(Claim::Uid));
@@ -85,9 +85,8 @@ impl Claim {
             verb: "impersonate",
             group,
             resource,
-            subresource: None,
-            namespace: None,
             name,
+            ..Action::default()
         };
         match self {
             Self::Account { namespace, name } => {

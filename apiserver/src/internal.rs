@@ -23,7 +23,8 @@ pub(crate) async fn request(
         .header(header::CONTENT_TYPE, "application/json")
         .body(Body::from(object.to_string()))
         .map_err(ApiError::internal)?;
-    let response = api.handle(request).await;
+    // Apart: whoever asks would have room in itself for all that a request may need.
+    let response = Box::pin(api.handle(request)).await;
     let code = response.status();
     let body = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
     let answer: Value = serde_json::from_slice(&body).map_err(ApiError::internal)?;

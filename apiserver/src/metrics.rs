@@ -16,7 +16,9 @@ use prometheus_client::{
 };
 
 use crate::{
-    request::{RequestInfo, Target, Verb},
+    audit::Audit,
+    flow_control::Counters,
+    request::{Delegated, RequestInfo, Target, Verb},
     storage::Durations,
 };
 
@@ -77,6 +79,8 @@ pub(crate) struct Metrics {
     certificates: Histogram,
     /// When the certificate ends that is served with, if it is over TLS.
     serves_until: OnceLock<i64>,
+    /// Of who waits and who does not.
+    pub(crate) flow: Counters,
     /// Of requests to the store.
     pub(crate) store: Durations,
 }
@@ -100,7 +104,7 @@ impl Drop for Counted {
 
 impl Metrics {
     /// All counters at zero.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(audit: Option<&Audit>) -> Self {
         let mut registry = Registry::default();
         let requests = Family::default();
         let durations = RequestDurations::new_with_constructor(|| Histogram::new(SECONDS));
@@ -122,7 +126,9 @@ impl Metrics {
         );
         let help = "Latency of requests to the store, by operation and kind";
         registry.register("etcd_request_duration_seconds", help, store.family());
+        audit.into_iter().for_each(|audit| audit.register(&mut registry));
         registry.register_collector(Box::new(ProcessMetrics));
+        let flow = Counters::new(&mut registry);
         Self {
             registry,
             requests,
@@ -132,6 +138,7 @@ impl Metrics {
             writes: under_way.get_or_create_owned(&[("request_kind", "mutating")]),
             certificates,
             serves_until: OnceLock::new(),
+            flow,
             store,
         }
     }
@@ -139,14 +146,14 @@ impl Metrics {
     /// Counts a request while it is under way.
     pub(crate) fn under_way(&self, target: Option<&Target>) -> Option<Counted> {
         let target = target.filter(|target| !target.is_long_running())?;
-        let is_write = matches!(target, Target::Resource(info) if info.verb.is_write());
-        Some(Counted::by(if is_write { &self.writes } else { &self.reads }))
+        Some(Counted::by(if target.is_write() { &self.writes } else { &self.reads }))
     }
 
     /// Counts an answered request.
     pub(crate) fn answered(&self, target: Option<&Target>, code: u16, took: Duration) {
         let request = match target {
             Some(Target::Resource(info)) => labels(info),
+            Some(Target::Delegated(delegated)) => labels_of_delegated(delegated),
             Some(Target::NonResource(_)) => RequestLabels { verb: "GET", ..unknown() },
             None => unknown(),
         };
@@ -216,6 +223,17 @@ fn labels(info: &RequestInfo) -> RequestLabels {
         resource: names.plural.clone(),
         subresource: info.subresource.map_or("", |s| s.name()),
         scope: scope(info),
+        ..unknown()
+    }
+}
+
+/// What others serve is told by group version: the names of resources in paths are their senders'.
+fn labels_of_delegated(Delegated { delegate, resource, .. }: &Delegated) -> RequestLabels {
+    RequestLabels {
+        verb: resource.as_ref().map_or("GET", |path| verb(path.verb)),
+        group: delegate.group.clone(),
+        version: delegate.version.clone(),
+        component: "aggregator",
         ..unknown()
     }
 }

@@ -1,11 +1,51 @@
-//! Which form of an answer a client wants (Kubernetes: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`).
+//! Which form of an answer a client wants, and in which encoding (Kubernetes:
+//! `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`).
+
+use std::cmp::Reverse;
 
 use api_machinery::ApiError;
 use http::{HeaderMap, header};
 
+use crate::{cbor, protobuf};
+
+/// So many media types are read of what a client takes, and so many parameters of each: it is read before anybody knows who asks.
+const RANGES: usize = 32;
+const PARAMETERS: usize = 16;
+
 const ONLY_JSON: &str = "only the following media types are accepted: application/json";
 
-/// A form in which objects can be answered, always as JSON.
+/// How an answer is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    Json,
+    Protobuf,
+    Cbor,
+}
+
+impl Media {
+    /// All there are, those before others that a client likes as much.
+    const ALL: [Self; 3] = [Self::Json, Self::Protobuf, Self::Cbor];
+
+    /// The content type of one document.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Protobuf => protobuf::MEDIA_TYPE,
+            Self::Cbor => cbor::MEDIA_TYPE,
+        }
+    }
+
+    /// The content type of a watch's events.
+    pub(crate) fn of_events(self) -> &'static str {
+        match self {
+            Self::Json => self.name(),
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            Self::Cbor => cbor::SEQUENCE,
+        }
+    }
+}
+
+/// A form in which objects can be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// As they are.
@@ -23,25 +63,44 @@ struct Range<'a> {
     form: &'a str,
     group: &'a str,
     version: &'a str,
+    /// In thousandths, of which there may be no more than that.
+    quality: u16,
+    /// Whether what it asks of a stream is what there is.
+    is_known_stream: bool,
 }
 
 impl<'a> Range<'a> {
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
-        let mut range = Self { media: parts.next().unwrap_or_default(), ..Self::default() };
-        for (name, value) in parts.filter_map(|p| p.split_once('=')) {
+        let media = parts.next().unwrap_or_default();
+        let mut range = Self { media, quality: 1000, is_known_stream: true, ..Self::default() };
+        for (name, value) in parts.take(PARAMETERS).filter_map(|p| p.split_once('=')) {
             match name {
                 "as" => range.form = value,
                 "g" => range.group = value,
                 "v" => range.version = value,
+                "q" => range.quality = quality(value),
+                "stream" => range.is_known_stream = matches!(value, "" | "watch"),
                 _ => {}
             }
         }
         range
     }
 
-    fn is_json(&self) -> bool {
-        matches!(self.media, "application/json" | "application/*" | "*/*")
+    /// What comes first is asked first: what is liked more, or, if as much, what says more.
+    fn rank(&self) -> (Reverse<u16>, bool, bool) {
+        let is_any = self.media == "*/*" || self.media == "*";
+        (Reverse(self.quality), is_any, self.media.ends_with("/*"))
+    }
+
+    fn takes(&self, media: Media, is_watch: bool) -> bool {
+        let is_sequence = is_watch && media == Media::Cbor && self.media == cbor::SEQUENCE;
+        let is_named = matches!(self.media, "application/*" | "*/*" | "*");
+        self.is_known_stream && (is_named || is_sequence || self.media == media.name())
+    }
+
+    fn is_plain(&self) -> bool {
+        self.form.is_empty() && self.group.is_empty() && self.version.is_empty()
     }
 
     fn meta_v1(&self) -> bool {
@@ -49,56 +108,100 @@ impl<'a> Range<'a> {
     }
 }
 
-/// The first form of the `Accept` header that this server has. Without the header, the object.
-pub(crate) fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
-    let form = |range: &Range<'_>| match range.form {
-        "" => Some(Form::Object),
-        "Table" if range.meta_v1() => Some(Form::Table),
+fn quality(value: &str) -> u16 {
+    let quality = value.parse::<f32>().unwrap_or_default().clamp(0.0, 1.0);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+    let thousandths = (quality * 1000.0) as u16;
+    thousandths
+}
+
+/// The first form of the `Accept` header that this server has. Without the header, the object as JSON. Whether the objects
+/// themselves have a form in protobuf is asked where it matters.
+pub(crate) fn objects(
+    headers: &HeaderMap,
+    is_watch: bool,
+    has_protobuf: impl Fn() -> bool,
+) -> Result<(Media, Form), ApiError> {
+    let form = |range: &Range<'_>, media| match range.form {
+        "" if media == Media::Protobuf && !has_protobuf() => None,
+        "" => range.is_plain().then_some(Form::Object),
+        // Tables have no form but these (Kubernetes: `AllowsMediaTypeTransform`).
+        "Table" if range.meta_v1() => (media == Media::Json).then_some(Form::Table),
         "PartialObjectMetadata" | "PartialObjectMetadataList" if range.meta_v1() => {
             Some(Form::PartialObject)
         }
         _ => None,
     };
-    first(headers, form).unwrap_or(Ok(Form::Object))
+    first(headers, is_watch, form).unwrap_or(Ok((Media::Json, Form::Object)))
 }
 
-/// Whether the client would rather have discovery in one document.
-pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Result<bool, ApiError> {
-    let form = |range: &Range<'_>| match (range.form, range.group, range.version) {
-        ("", ..) => Some(false),
+/// How a document is to be encoded that has but one form.
+pub(crate) fn document(headers: &HeaderMap) -> Result<Media, ApiError> {
+    let form = |range: &Range<'_>, _| range.is_plain().then_some(());
+    first(headers, false, form).map_or(Ok(Media::Json), |found| found.map(|(media, ())| media))
+}
+
+/// The same of a failure, which is told to everybody.
+pub(crate) fn failure(headers: &HeaderMap) -> Media {
+    document(headers).unwrap_or(Media::Json)
+}
+
+/// Whether the client would rather have discovery in one document, and how that is to be encoded.
+pub(crate) fn aggregated_discovery(headers: &HeaderMap) -> Result<(Media, bool), ApiError> {
+    let form = |range: &Range<'_>, _| match (range.form, range.group, range.version) {
+        ("", "", "") => Some(false),
         ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => Some(true),
         _ => None,
     };
-    first(headers, form).unwrap_or(Ok(false))
+    first(headers, false, form).unwrap_or(Ok((Media::Json, false)))
 }
 
 /// Fails unless the client takes JSON.
 pub(crate) fn json(headers: &HeaderMap) -> Result<(), ApiError> {
-    first(headers, |range| range.form.is_empty().then_some(())).unwrap_or(Ok(()))
+    let form = |range: &Range<'_>, media| (range.is_plain() && media == Media::Json).then_some(());
+    match first(headers, false, form) {
+        Some(Err(_)) => Err(not_acceptable(ONLY_JSON)),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the client names this media type, parameters included.
 pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    ranges(headers).any(|range| range == media_type)
+}
+
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|range| range.trim() == media_type)
+    values.flat_map(|value| value.split(',')).map(str::trim).take(RANGES)
 }
 
 fn first<T>(
     headers: &HeaderMap,
-    choose: impl Fn(&Range<'_>) -> Option<T>,
-) -> Option<Result<T, ApiError>> {
-    let accepted: Vec<&str> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-    let accepted = accepted.join(",");
-    if accepted.trim().is_empty() {
+    is_watch: bool,
+    choose: impl Fn(&Range<'_>, Media) -> Option<T>,
+) -> Option<Result<(Media, T), ApiError>> {
+    let accepted: Vec<&str> = ranges(headers).collect();
+    if matches!(*accepted, [] | [""]) {
         return None;
     }
-    let mut ranges = accepted.split(',').map(|text| Range::parse(text.trim()));
-    Some(
-        ranges
-            .find_map(|range| range.is_json().then(|| choose(&range)).flatten())
-            .ok_or_else(|| not_acceptable(ONLY_JSON)),
-    )
+    let mut ranges: Vec<Range<'_>> = accepted.into_iter().map(Range::parse).collect();
+    ranges.sort_by_key(Range::rank);
+    let found = ranges.iter().find_map(|range| {
+        let mut taken = Media::ALL.into_iter().filter(|media| range.takes(*media, is_watch));
+        taken.find_map(|media| Some((media, choose(range, media)?)))
+    });
+    Some(found.ok_or_else(|| not_acceptable(&supported(is_watch))))
+}
+
+/// In Kubernetes' words, which name protobuf also where an object has no form in it.
+fn supported(is_watch: bool) -> String {
+    let name = |media: Media| match media {
+        Media::Json if is_watch => "application/json;stream=watch",
+        media if is_watch => media.of_events(),
+        media => media.name(),
+    };
+    let names = Media::ALL.map(name).join(", ");
+    format!("only the following media types are accepted: {names}")
 }
 
 /// There is no answer in a form that the client takes.
@@ -110,17 +213,33 @@ pub(crate) fn not_acceptable(message: &str) -> ApiError {
 mod tests {
     use super::*;
 
-    fn check(accept: &str, expected: Option<Form>) {
+    /// Whether objects have a form in protobuf, and whether they are watched.
+    type Answered = (bool, bool);
+
+    const BUILT_IN: Answered = (true, false);
+
+    fn headers(accept: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        assert_eq!(form(&headers).ok(), expected, "{accept}");
+        headers
+    }
+
+    #[track_caller]
+    fn check(answered: Answered, accept: &str, expected: Option<(Media, Form)>) {
+        let (has_protobuf, is_watch) = answered;
+        let found = objects(&headers(accept), is_watch, || has_protobuf);
+        assert_eq!(found.ok(), expected, "{accept}");
     }
 
     #[test]
     fn the_first_form_that_is_known_wins() {
+        let check = |accept: &str, form: Option<Form>| {
+            check(BUILT_IN, accept, form.map(|form| (Media::Json, form)));
+        };
         check("application/json", Some(Form::Object));
         check("*/*", Some(Form::Object));
-        check("application/vnd.kubernetes.protobuf, application/json", Some(Form::Object));
+        check("application/*", Some(Form::Object));
+        check("text/html, */*;q=0.8", Some(Form::Object));
         check("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some(Form::Table));
         check(
             "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
@@ -130,7 +249,62 @@ mod tests {
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
             Some(Form::PartialObject),
         );
-        check("application/vnd.kubernetes.protobuf", None);
+        check("text/html", None);
         check("application/json;as=Frog;g=meta.k8s.io;v=v1", None);
+        check("application/json;stream=frogs", None);
+    }
+
+    #[test]
+    fn what_is_liked_more_or_said_first_is_the_encoding() {
+        let check = |accept: &str, media: Media| {
+            check(BUILT_IN, accept, Some((media, Form::Object)));
+        };
+        check("application/vnd.kubernetes.protobuf, application/json", Media::Protobuf);
+        check("application/vnd.kubernetes.protobuf,*/*", Media::Protobuf);
+        check("*/*, application/vnd.kubernetes.protobuf", Media::Protobuf);
+        check("application/json,application/vnd.kubernetes.protobuf", Media::Json);
+        check("application/json;q=0.9,application/vnd.kubernetes.protobuf", Media::Protobuf);
+        check("application/json;q=0.9,application/cbor", Media::Cbor);
+        check("application/cbor;q=0.1, application/json;q=0.2", Media::Json);
+        check("application/cbor;q=frogs, application/json;q=0.2", Media::Json);
+        let table = "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1";
+        check(&format!("{table},application/vnd.kubernetes.protobuf"), Media::Protobuf);
+    }
+
+    #[test]
+    fn no_more_is_read_of_what_is_taken_than_anybody_means() {
+        let after = |unknown: usize, taken: Option<Media>| {
+            let accept = format!("{}application/cbor", "text/html,".repeat(unknown));
+            check(BUILT_IN, &accept, taken.map(|media| (media, Form::Object)));
+        };
+        after(RANGES - 1, Some(Media::Cbor));
+        after(RANGES, None);
+        check(BUILT_IN, "", Some((Media::Json, Form::Object)));
+        check(BUILT_IN, &",".repeat(256 << 10), None);
+    }
+
+    #[test]
+    fn what_comes_from_data_has_no_protobuf_but_metadata_have() {
+        let custom = (false, false);
+        let protobuf = "application/vnd.kubernetes.protobuf";
+        check(custom, protobuf, None);
+        check(custom, &format!("{protobuf},application/json"), Some((Media::Json, Form::Object)));
+        check(custom, "application/cbor", Some((Media::Cbor, Form::Object)));
+        let metadata = format!("{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+        check(custom, &metadata, Some((Media::Protobuf, Form::PartialObject)));
+        assert_eq!(failure(&headers(&metadata)), Media::Json);
+        assert_eq!(failure(&headers(&format!("{metadata},{protobuf}"))), Media::Protobuf);
+    }
+
+    #[test]
+    fn a_sequence_is_taken_for_what_a_watch_is_answered_with() {
+        let watch = (true, true);
+        check(watch, "application/cbor-seq", Some((Media::Cbor, Form::Object)));
+        check(watch, "application/cbor", Some((Media::Cbor, Form::Object)));
+        let protobuf = "application/vnd.kubernetes.protobuf;stream=watch";
+        check(watch, protobuf, Some((Media::Protobuf, Form::Object)));
+        check(BUILT_IN, "application/cbor-seq", None);
+        let refused = objects(&headers("text/html"), true, || true).unwrap_err().to_string();
+        assert!(refused.ends_with("application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch, application/cbor-seq"), "{refused}");
     }
 }

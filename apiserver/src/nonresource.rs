@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use crate::{
     caching::{self, Freshness},
     catalogue::Catalogue,
-    discovery, health,
+    discovery::{self, Served},
+    flow_control::Limits,
+    health,
     metrics::Metrics,
     negotiation,
     openapi::{self, Documents},
+    representation,
     request::NonResource,
     respond::{self, Response},
     scrape_targets,
@@ -29,12 +32,17 @@ pub(crate) async fn get(
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
     let catalogue = &*state.catalogue.load();
-    let document = |value: Value| {
+    let served = &Served::new(catalogue, &state.delegates);
+    let document = |value: Value| -> Result<Response, ApiError> {
         Ok(caching::unless_known(headers, value.to_string().into(), Freshness::Revalidated))
+    };
+    let negotiated = |value: Value| {
+        let media = negotiation::document(headers)?;
+        document(value).map(|response| representation::wanted(media, response))
     };
     match what {
         NonResource::Health(asked) => {
-            health::report(&state.storage, state.shutdown.is_cancelled(), asked).await
+            health::report(&state.storage, state.leaving.is_cancelled(), asked).await
         }
         NonResource::Metrics => Ok(metrics(&state.metrics, &objects(state, catalogue))),
         NonResource::ScrapeTargets(role) => {
@@ -42,23 +50,24 @@ pub(crate) async fn get(
             Ok(respond::json(StatusCode::OK, &targets))
         }
         NonResource::Version => Ok(respond::json(StatusCode::OK, &version())),
-        NonResource::Paths => document(discovery::paths(catalogue)),
-        NonResource::CoreVersions | NonResource::Groups
-            if negotiation::aggregated_discovery(headers)? =>
-        {
-            let core = *what == NonResource::CoreVersions;
-            Ok(aggregated(headers, &discovery::aggregated(catalogue, core)))
+        NonResource::Paths => document(discovery::paths(served)),
+        NonResource::CoreVersions | NonResource::Groups => {
+            let is_core = *what == NonResource::CoreVersions;
+            let (media, is_aggregated) = negotiation::aggregated_discovery(headers)?;
+            let answer = match (is_aggregated, is_core) {
+                (true, _) => aggregated(headers, &discovery::aggregated(served, is_core)),
+                (false, true) => document(discovery::core_versions(&state.config))?,
+                (false, false) => document(discovery::groups(served))?,
+            };
+            Ok(representation::wanted(media, answer))
         }
-        NonResource::CoreVersions => document(discovery::core_versions(&state.config)),
-        NonResource::Groups => document(discovery::groups(catalogue)),
-        NonResource::Group(group) => discovery::group(catalogue, group)
-            .map_or_else(|| Err(ApiError::no_such_path()), document),
+        NonResource::Group(group) => discovery::group(served, group)
+            .map_or_else(|| Err(ApiError::no_such_path()), negotiated),
         NonResource::Resources(group, version) => {
-            negotiation::json(headers)?;
             if !catalogue.serves(group, version) {
                 return Err(ApiError::no_such_path());
             }
-            document(discovery::resources(catalogue, group, version))
+            negotiated(discovery::resources(catalogue, group, version))
         }
         NonResource::OpenIdConfiguration => {
             let address = state.config.advertised().to_string();
@@ -73,6 +82,14 @@ pub(crate) async fn get(
         NonResource::OpenApiV3(group, version, hash) => {
             negotiation::json(headers)?;
             openapi_v3(&state.openapi.documents(), headers, (group, version), hash.as_deref())
+        }
+        NonResource::PriorityLevels | NonResource::Queues => {
+            let Limits::Fair(control) = &state.limits else {
+                return Err(ApiError::no_such_path());
+            };
+            let is_levels = *what == NonResource::PriorityLevels;
+            let dump = if is_levels { control.dump_levels() } else { control.dump_queues() };
+            Ok(respond::text(StatusCode::OK, dump))
         }
         NonResource::OpenApiV2 => match negotiation::json(headers) {
             Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
@@ -114,7 +131,7 @@ fn openapi_v3(
 
 /// How many objects there are of each kind that is stored, as the cache knows it.
 fn objects(state: &State, catalogue: &Catalogue) -> BTreeMap<String, usize> {
-    let stored = catalogue.iter().filter(|def| def.is_kept());
+    let stored = catalogue.iter().filter(|def| def.is_stored());
     let cache = state.storage.cache();
     stored.map(|def| (def.qualified(), cache.list(&def.prefix(None)).items.len())).collect()
 }

@@ -25,8 +25,17 @@ impl Objects<'_> {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Value, ApiError> {
+        self.get_of(("", plural), namespace, name).await
+    }
+
+    async fn get_of(
+        self,
+        (group, plural): (&str, &str),
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Value, ApiError> {
         let catalogue = self.catalogue.load();
-        let def = catalogue.find("", "v1", plural).ok_or_else(ApiError::no_such_path)?;
+        let def = catalogue.find(group, "v1", plural).ok_or_else(ApiError::no_such_path)?;
         Ok(self.storage.get(Address { def, namespace, name }).await?.object)
     }
 
@@ -37,8 +46,17 @@ impl Objects<'_> {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<T>, ApiError> {
+        self.cached_of(("", plural), namespace, name)
+    }
+
+    fn cached_of<T: DeserializeOwned>(
+        self,
+        (group, plural): (&str, &str),
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
         let catalogue = self.catalogue.load();
-        let Some(def) = catalogue.find("", "v1", plural) else { return Ok(None) };
+        let Some(def) = catalogue.find(group, "v1", plural) else { return Ok(None) };
         let Some(cached) = self.storage.cache().get(&def.key(namespace, name)) else {
             return Ok(None);
         };
@@ -60,10 +78,39 @@ impl Objects<'_> {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Option<T>, ApiError> {
-        if let Some(cached) = self.cached(plural, namespace, name)? {
-            return Ok(Some(cached));
+        self.find_of(("", plural), namespace, name).await
+    }
+
+    /// The same of the first version of another group.
+    pub(crate) async fn find_of<T: DeserializeOwned>(
+        self,
+        resource: (&str, &str),
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
+        match self.cached_of(resource, namespace, name)? {
+            Some(cached) => Ok(Some(cached)),
+            None => self.stored_of(resource, namespace, name).await,
         }
-        match self.get(plural, namespace, name).await {
+    }
+
+    /// What is looked at of an object of the core group, as the store has it by now.
+    pub(crate) async fn stored<T: DeserializeOwned>(
+        self,
+        plural: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
+        self.stored_of(("", plural), namespace, name).await
+    }
+
+    async fn stored_of<T: DeserializeOwned>(
+        self,
+        resource: (&str, &str),
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
+        match self.get_of(resource, namespace, name).await {
             Ok(object) => serde_json::from_value(object).map(Some).map_err(ApiError::internal),
             Err(error) if error.code() == 404 => Ok(None),
             Err(error) => Err(error),

@@ -1,47 +1,23 @@
 //! From a method and a path to what is wanted of which resource: the only place that knows the API's paths
 //! (Kubernetes: `k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
 
+mod delegated;
+mod verb;
+
 use std::sync::Arc;
 
 use api_machinery::ApiError;
 use http::Method;
 use registry::{ResourceDef, Scope, Subresource};
 
-use crate::{catalogue::Catalogue, health::HealthRequest, query::Query, scrape_targets::Role};
+use crate::{
+    catalogue::Catalogue, health::HealthRequest, path_segments, query::Query, scrape_targets::Role,
+};
 
-/// What a request wants to do, in the words that RBAC uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Verb {
-    Get,
-    List,
-    Watch,
-    Create,
-    Update,
-    Patch,
-    Delete,
-    DeleteCollection,
-}
-
-impl Verb {
-    /// As RBAC spells it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::List => "list",
-            Self::Watch => "watch",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Patch => "patch",
-            Self::Delete => "delete",
-            Self::DeleteCollection => "deletecollection",
-        }
-    }
-
-    /// Whether it changes something.
-    pub(crate) fn is_write(self) -> bool {
-        !matches!(self, Self::Get | Self::List | Self::Watch)
-    }
-}
+pub(crate) use self::{
+    delegated::{Delegated, ResourcePath, delegated, resource_path},
+    verb::Verb,
+};
 
 /// A request for a resource.
 #[derive(Clone, Debug)]
@@ -81,6 +57,10 @@ pub(crate) enum NonResource {
     TokenKeys,
     OpenApiV2,
     OpenApiV3Index,
+    /// `/debug/api_priority_and_fairness/dump_priority_levels`
+    PriorityLevels,
+    /// `/debug/api_priority_and_fairness/dump_queues`
+    Queues,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/<group>/<version>`, each maybe with the hash of the document.
     OpenApiV3(String, String, Option<String>),
 }
@@ -90,17 +70,41 @@ pub(crate) enum NonResource {
 pub(crate) enum Target {
     Resource(RequestInfo),
     NonResource(NonResource),
+    /// What another server serves.
+    Delegated(Delegated),
 }
 
 impl Target {
+    /// Whether the answer tells of changes as they come.
+    pub(crate) fn is_watch(&self) -> bool {
+        match self {
+            Self::Resource(info) => info.verb == Verb::Watch,
+            Self::Delegated(Delegated { resource, .. }) => {
+                resource.as_ref().is_some_and(|it| it.verb == Verb::Watch)
+            }
+            Self::NonResource(_) => false,
+        }
+    }
+
+    /// Whether it changes something.
+    pub(crate) fn is_write(&self) -> bool {
+        match self {
+            Self::Resource(info) => info.verb.is_write(),
+            Self::Delegated(Delegated { resource, .. }) => {
+                resource.as_ref().is_some_and(|it| it.verb.is_write())
+            }
+            Self::NonResource(_) => false,
+        }
+    }
+
     /// Whether the answer may go on for as long as the client listens.
     pub(crate) fn is_long_running(&self) -> bool {
         match self {
             Self::Resource(info) => {
                 let streams = |s: Subresource| s == Subresource::Log || s.connects();
-                info.verb == Verb::Watch || info.subresource.is_some_and(streams)
+                self.is_watch() || info.subresource.is_some_and(streams)
             }
-            Self::NonResource(_) => false,
+            _ => self.is_watch(),
         }
     }
 }
@@ -113,13 +117,7 @@ pub(crate) fn parse(
     query: &Query,
 ) -> Result<Target, ApiError> {
     let (own, remainder) = cut(path);
-    let segments: Vec<String> = own.split('/').filter(|s| !s.is_empty()).map(decode).collect();
-    // A slash that was encoded must not reach into other keys of the store.
-    if segments.iter().any(|s| s.contains('/') || matches!(s.as_str(), "." | "..")) {
-        return Err(ApiError::bad_request(
-            "invalid path: a name may not be \".\" or \"..\" or contain \"/\"",
-        ));
-    }
+    let segments = path_segments::of(own)?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     if let Some(other) = non_resource(&segments, query) {
         return Ok(Target::NonResource(other));
@@ -201,6 +199,10 @@ fn non_resource(segments: &[&str], query: &Query) -> Option<NonResource> {
         }
         [".well-known", "openid-configuration"] => NonResource::OpenIdConfiguration,
         ["openid", "v1", "jwks"] => NonResource::TokenKeys,
+        ["debug", "api_priority_and_fairness", "dump_priority_levels"] => {
+            NonResource::PriorityLevels
+        }
+        ["debug", "api_priority_and_fairness", "dump_queues"] => NonResource::Queues,
         ["openapi", "v2"] => NonResource::OpenApiV2,
         ["openapi", "v3"] => NonResource::OpenApiV3Index,
         ["openapi", "v3", "api", version] => {
@@ -297,7 +299,7 @@ fn verb(method: &Method, watch: bool, place: &Place) -> Result<Verb, ApiError> {
 
 /// Subresources that are made rather than changed.
 fn posted(subresource: Option<Subresource>) -> bool {
-    let made = |s| matches!(s, Subresource::Binding | Subresource::Token);
+    let made = |s| matches!(s, Subresource::Binding | Subresource::Eviction | Subresource::Token);
     subresource.is_some_and(|s| made(s) || s.connects())
 }
 
@@ -324,10 +326,12 @@ pub(crate) fn resource_verbs(def: &ResourceDef) -> &'static [Verb] {
 /// The verbs of a subresource, as discovery lists them.
 pub(crate) fn verbs(subresource: Subresource) -> &'static [Verb] {
     match subresource {
-        Subresource::Status | Subresource::Scale | Subresource::Approval => {
-            &[Verb::Get, Verb::Patch, Verb::Update]
-        }
-        Subresource::Binding | Subresource::Token => &[Verb::Create],
+        Subresource::Status
+        | Subresource::Scale
+        | Subresource::Approval
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => &[Verb::Get, Verb::Patch, Verb::Update],
+        Subresource::Binding | Subresource::Eviction | Subresource::Token => &[Verb::Create],
         Subresource::Finalize => &[Verb::Update],
         Subresource::Log => &[Verb::Get],
         // WebSockets begin with a GET.
@@ -347,24 +351,6 @@ pub(crate) fn proxy_options(def: &ResourceDef) -> &'static str {
     }
 }
 
-/// Undoes percent-encoding of a path segment. A lone `%` stays as it is.
-pub(crate) fn decode(segment: &str) -> String {
-    let bytes = segment.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = (bytes[at] == b'%').then(|| segment.get(at + 1..at + 3)).flatten();
-        if let Some(byte) = escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            decoded.push(byte);
-            at += 3;
-        } else {
-            decoded.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +361,7 @@ mod tests {
         let query = Query::of(&uri).unwrap();
         let text = match parse(&catalogue, method, uri.path(), &query) {
             Ok(Target::NonResource(other)) => format!("{other:?}"),
+            Ok(Target::Delegated(_)) => unreachable!("the catalogue has this server's alone"),
             Ok(Target::Resource(info)) => {
                 let or = |s: Option<String>| s.unwrap_or_else(|| "-".to_owned());
                 let sub = info.subresource.map(|s| format!("/{}", s.name())).unwrap_or_default();

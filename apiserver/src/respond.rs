@@ -29,6 +29,10 @@ pub(crate) struct Streamed;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Long;
 
+/// Marks failures that are told in whatever encoding the client takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure;
+
 /// How much is sent at once of what is long.
 const CHUNK: usize = 64 << 10;
 
@@ -94,9 +98,16 @@ where
     Ok(response)
 }
 
-/// JSON that goes on for as long as somebody listens.
-pub(crate) fn streamed(body: Body) -> Response {
-    let mut response = encoded(StatusCode::OK, body);
+/// What is of this type.
+pub(crate) fn of_type(type_: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(type_));
+    response
+}
+
+/// The same that goes on for as long as somebody listens.
+pub(crate) fn streamed(type_: &'static str, body: Body) -> Response {
+    let mut response = of_type(type_, body);
     response.extensions_mut().insert(Streamed);
     response
 }
@@ -106,6 +117,7 @@ pub(crate) fn failure(error: &ApiError) -> Response {
     let code = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = serde_json::to_vec(error.status()).unwrap_or_default();
     let mut response = encoded(code, body);
+    response.extensions_mut().insert(Failure);
     if let Some(seconds) = error.retry_after_seconds() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -1,6 +1,6 @@
 //! HTTPS: connections with HTTP/1.1 or HTTP/2, each with the identity of its client certificate.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use hyper::body::Incoming;
 use hyper_util::{
@@ -20,6 +20,7 @@ use tower_http::{
 use crate::{
     authentication,
     identity::Identity,
+    idle::UnderWay,
     peer::Peer,
     pki::Serving,
     respond::{Long, Streamed},
@@ -30,7 +31,7 @@ use crate::{
 /// How long a client may take for the TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an HTTP/1.1 connection may be idle before, and while, the head of a request comes. Clients
+/// How long nothing may be asked on a connection, and the head of a request take in HTTP/1.1. Clients
 /// (hyper, Go) keep idle connections for 90 s: the server must not be the first to close one, or a
 /// request that is sent at that moment is lost.
 const IDLE: Duration = Duration::from_secs(120);
@@ -45,6 +46,10 @@ const KEEP_ALIVE: TcpKeepalive =
 
 /// Watches are streams that stay open, and a program has all of its on one connection.
 const STREAMS: u32 = 1000;
+
+/// How long the head of a request may be, of which every stream may have one (Kubernetes: 1 MiB): a selector of a thousand
+/// names is some 30 KiB. In HTTP/1.1 it has at most 100 fields.
+const HEAD: u32 = 256 << 10;
 
 /// The smallest answer that is worth compressing (Kubernetes: `defaultGzipThresholdBytes`).
 const COMPRESSED_FROM: u64 = 128 * 1024;
@@ -104,20 +109,19 @@ impl ApiServer {
         if let Ok(address) = stream.get_ref().0.peer_addr() {
             with_peer.insert(Peer(address.ip()));
         }
+        let (answering, under_way) = (self.of_connection(&stream), UnderWay::new());
+        let noting = under_way.clone();
         let service = ServiceBuilder::new()
             .map_request(move |mut request: http::Request<Incoming>| {
                 request.extensions_mut().extend(with_peer.clone());
                 request
             })
             .layer(CompressionLayer::new().quality(FAST).compress_when(Large))
-            .service(self.of_connection(&stream));
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .keep_alive_interval(PING_INTERVAL);
+            .service_fn(move |request: http::Request<Incoming>| {
+                let (answering, held) = (answering.clone(), noting.begin());
+                async move { Ok::<_, Infallible>(held.until_sent(answering.handle(request).await)) }
+            });
+        let builder = protocols();
         let connection = builder.serve_connection_with_upgrades(
             TokioIo::new(stream),
             TowerToHyperService::new(service),
@@ -129,11 +133,32 @@ impl ApiServer {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = under_way.ceased_for(IDLE) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    result = connection => result,
+                    // Who does not even hear that it is over.
+                    () = under_way.ceased_for(PATIENCE) => return,
+                }
+            }
         };
         if let Err(error) = result {
             tracing::debug!(%error, "connection ended");
         }
     }
+}
+
+/// HTTP/1.1 and HTTP/2, as far as a client may go.
+fn protocols() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE).max_buf_size(HEAD as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .keep_alive_interval(PING_INTERVAL);
+    builder
 }
 
 /// Compress what is long and not streamed.

@@ -13,12 +13,12 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bootstrap,
+    api_services, bootstrap,
     catalogue::{Catalogue, CatalogueError, InForce},
     config::Config,
     custom_resources,
     duties::DutyError,
-    endpoints,
+    endpoints, flow_schemas,
     identity::Identity,
     metrics::Metrics,
     publish,
@@ -51,7 +51,7 @@ impl ApiServer {
         store: Arc<dyn Store>,
         publisher: Option<Publisher>,
     ) -> anyhow::Result<Self> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(config.audit.as_deref());
         let store = Arc::new(Measured::new(store, metrics.store.clone()));
         let begun = custom_resources::begin(&*store).await;
         let (catalogue, custom_kinds) =
@@ -82,6 +82,12 @@ impl ApiServer {
             this.state.shutdown.cancel();
             return Err(error).context("cannot make the objects that are always there");
         }
+        if let Err(error) = api_services::begin(&api, &this.state).await {
+            this.state.shutdown.cancel();
+            return Err(error).context("cannot make the APIServices");
+        }
+        // Before anybody is served: whose requests are of which level is in every answer.
+        flow_schemas::begin(&this.state, &api).await;
         upkeep::start(&this.state, &api, memory);
         Ok(this)
     }
@@ -127,13 +133,29 @@ impl ApiServer {
             () = shutdown.cancelled() => Ok(()),
             error = self.state.duties.failed() => Err(error),
         };
+        if ended.is_ok() {
+            self.linger().await;
+        }
         self.stop().await;
         ended
     }
 
-    /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
-    pub async fn stop(&self) {
-        self.state.shutdown.cancel();
+    /// Serves on for a while, and says that it will stop: whoever sends requests hears of that before they are refused.
+    async fn linger(&self) {
+        let State { config, duties, leaving, .. } = &*self.state;
+        leaving.cancel();
+        if config.shutdown_delay.is_zero() {
+            return;
+        }
+        self.leave().await;
+        tokio::select! {
+            () = tokio::time::sleep(config.shutdown_delay) => {}
+            _ = duties.failed() => {}
+        }
+    }
+
+    /// Takes the server out of the endpoints that others are told of.
+    async fn leave(&self) {
         let (api, State { config, storage, .. }) = (self.itself(), &*self.state);
         let farewell = endpoints::leave(&api, storage, config.advertised());
         match tokio::time::timeout(FAREWELL, farewell).await {
@@ -141,9 +163,19 @@ impl ApiServer {
             Ok(Err(error)) => tracing::warn!(%error, "the server's endpoint stays for a while"),
             Err(_) => tracing::warn!("the server's endpoint stays for a while: no answer"),
         }
+    }
+
+    /// Stops: watches end, requests are finished, background work ends. The store is left to its owner.
+    pub async fn stop(&self) {
+        self.state.leaving.cancel();
+        self.state.shutdown.cancel();
+        self.leave().await;
         self.state.tasks.close();
         if tokio::time::timeout(PATIENCE, self.state.tasks.wait()).await.is_err() {
             tracing::warn!("some requests were not finished in time");
+        }
+        if let Some(audit) = &self.state.config.audit {
+            audit.close().await;
         }
     }
 }

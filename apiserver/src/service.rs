@@ -15,24 +15,28 @@ use api_machinery::{ApiError, duration};
 use axum::body::HttpBody;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, Method, Request, header, request::Parts};
-use registry::Subresource;
+use http::{HeaderValue, Method, Request, header, request::Parts};
+use registry::{ResourceDef, Subresource};
 use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 use tracing::Instrument;
 
 use crate::{
     admission::Feedback,
-    authorization::{authorize, authorize_action, authorize_path},
+    audit::{self, AUDIT_ID, Trail},
+    audited,
+    authorization::{authorize, authorize_action, authorize_unknown},
     body,
     call::Call,
-    catalogue::Catalogue,
+    delegation,
+    flow_control::{Flow, Passage},
     form::Presentation,
     identity::Identity,
-    impersonation, nonresource,
-    query::Query,
-    rbac::Action,
-    request::{self, Target},
+    impersonation, nonresource, passage,
+    query::{Query, ReadAt},
+    rbac::{Action, is_program},
+    representation,
+    request::{self, Target, Verb},
     respond::{self, Response},
     state::State,
     subresources::proxy,
@@ -70,14 +74,28 @@ impl InProcess {
         let started = Instant::now();
         not_after.inspect(|not_after| state.metrics.certificate_shown(*not_after));
         let (parts, body) = request.into_parts();
-        let head = Head::of(&state.catalogue.load(), parts);
+        let head = Head::of(state, parts);
         let _counted = state.metrics.under_way(head.target());
         let work = AssertUnwindSafe(respond_and_drain(state, identity, &head, body)).catch_unwind();
         let response = match work.await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => respond::failure(&error),
-            Err(_) => respond::failure(&panicked()),
+            Err(_) => {
+                head.trail.iter().for_each(|trail| trail.panicked(&panicked()));
+                respond::failure(&panicked())
+            }
         };
+        let response = match &head.trail {
+            Some(trail) => trail.end(response).await,
+            None => response,
+        };
+        let mut response = representation::represented(&head.parts.headers, response).await;
+        if let Ok(id) = HeaderValue::from_str(&head.audit_id) {
+            response.headers_mut().insert(AUDIT_ID, id);
+        }
+        for (name, value) in head.flow.get().into_iter().flat_map(|flow| flow.headers()) {
+            response.headers_mut().insert(name, value.clone());
+        }
         let (code, took) = (response.status().as_u16(), started.elapsed());
         state.metrics.answered(head.target(), code, took);
         tracing::debug!(
@@ -114,11 +132,20 @@ struct Head {
     target: Result<(Target, Query), ApiError>,
     /// Whom it acts as, once that is known.
     identity: OnceLock<Arc<Identity>>,
+    /// Under which name it is told, here and by the server that it is led on to.
+    audit_id: String,
+    /// What is told of it.
+    trail: Option<Trail>,
+    /// By what it was decided whether it waits.
+    flow: OnceLock<Arc<Flow>>,
 }
 
 impl Head {
-    fn of(catalogue: &Catalogue, parts: Parts) -> Self {
-        Self { target: parse(catalogue, &parts), identity: OnceLock::new(), parts }
+    fn of(state: &State, parts: Parts) -> Self {
+        let (target, audit_id) = (parse(state, &parts), audit::id(&parts.headers));
+        let audit = state.config.audit.as_ref();
+        let trail = audit.map(|audit| Trail::new(audit.clone(), &parts, audit_id.clone()));
+        Self { target, identity: OnceLock::new(), audit_id, trail, flow: OnceLock::new(), parts }
     }
 
     fn target(&self) -> Option<&Target> {
@@ -130,7 +157,7 @@ impl Head {
         let query = self.target.as_ref().ok().map(|(_, query)| query);
         let Some(given) = query.and_then(|query| query.get("timeout")) else { return Ok(most) };
         let given = duration::parse(given).map_err(|error| {
-            ApiError::bad_request(format!("invalid timeout specified in the request URL: {error}"))
+            ApiError::bad_request(format!("invalid timeout specified in the request URL - {error}"))
         })?;
         Ok(if given.is_zero() { most } else { given.min(most) })
     }
@@ -141,14 +168,35 @@ impl Head {
         self.parts.headers.contains_key(header::EXPECT) && !was_too_long
     }
 
+    /// The audit log is told what is asked for; by whom, if that is known.
+    fn tell(&self, user: Result<&Identity, &ApiError>) {
+        let Some(trail) = &self.trail else { return };
+        let method = self.parts.method.as_str().to_lowercase();
+        let begin = audited::begin(&self.parts, &method, self.target(), user.ok());
+        match user {
+            Ok(user) => trail.begin(&begin, user),
+            Err(error) => trail.refuse_unknown(&begin, &self.parts.headers, error),
+        }
+    }
+
+    /// The audit log is told that it is refused, whoever asks.
+    fn tell_refused(&self, error: &ApiError) {
+        let Some(trail) = &self.trail else { return };
+        let method = self.parts.method.as_str().to_lowercase();
+        trail.refuse(&audited::begin(&self.parts, &method, self.target(), None), error);
+    }
+
     fn user(&self) -> &str {
         self.identity.get().map_or("", |identity| &identity.user)
     }
 }
 
-fn parse(catalogue: &Catalogue, parts: &Parts) -> Result<(Target, Query), ApiError> {
-    let query = Query::of(&parts.uri)?;
-    let target = request::parse(catalogue, &parts.method, parts.uri.path(), &query)?;
+fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
+    let (query, method, path) = (Query::of(&parts.uri)?, &parts.method, parts.uri.path());
+    let target = match state.delegates.of_path(path) {
+        Some(delegate) => Target::Delegated(request::delegated(delegate, method, path, &query)?),
+        None => request::parse(&state.catalogue.load(), method, path, &query)?,
+    };
     Ok((target, query))
 }
 
@@ -156,13 +204,21 @@ fn parse(catalogue: &Catalogue, parts: &Parts) -> Result<(Target, Query), ApiErr
 async fn caller(
     state: &State,
     connection: &Arc<Identity>,
-    headers: &HeaderMap,
+    head: &Head,
 ) -> Result<Arc<Identity>, ApiError> {
+    let headers = &head.parts.headers;
     let found = state.authenticator().of_request(connection, headers);
-    let identity =
-        timeout(state.config.request_timeout, found).await.unwrap_or_else(|_| Err(too_late()))?;
-    let authorize = |action: Action<'_>| authorize_action(&state.rbac, &identity, action);
-    impersonation::effective(&identity, headers, authorize)
+    let found = timeout(state.config.request_timeout, found).await;
+    let found = found.unwrap_or_else(|_| Err(too_late()));
+    head.tell(found.as_deref());
+    let identity = found?;
+    let authorize =
+        |action: Action<'_>| authorize_action(&state.authorizer, &identity, action).map(drop);
+    let effective = impersonation::effective(&identity, headers, authorize)?;
+    if let Some(trail) = head.trail.as_ref().filter(|_| !Arc::ptr_eq(&identity, &effective)) {
+        trail.act_as(&effective);
+    }
+    Ok(effective)
 }
 
 fn too_late() -> ApiError {
@@ -207,7 +263,8 @@ where
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
-    let patience = head.patience(state.config.request_timeout)?;
+    let patience = head.patience(state.config.request_timeout);
+    let patience = patience.inspect_err(|error| head.tell_refused(error))?;
     timeout(patience, work).await.unwrap_or_else(|_| Err(too_late()))
 }
 
@@ -221,62 +278,141 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Head { parts, target, identity } = head;
-    let caller = caller(state, connection, &parts.headers).await?;
+    let Head { parts, target, identity, audit_id, trail, .. } = head;
+    let caller = caller(state, connection, head).await?;
     let identity = identity.get_or_init(|| caller);
-    let (method, path) = (&parts.method, parts.uri.path());
+    let method = &parts.method;
     let (target, query) = match target {
         Ok(parsed) => parsed,
         // Who may not even ask learns nothing about what there is.
         Err(_) if identity.is_anonymous() => return Err(ApiError::unauthorized()),
         Err(error) => {
-            authorize_path(&state.rbac, identity, method, path)?;
+            authorize_unknown(&state.authorizer, identity, method, &parts.uri)?;
             return Err(error.clone());
         }
     };
-    authorize(&state.rbac, identity, (target, query), method, path)?;
+    let request = passage::Request { identity, target, query, parts };
+    let patience = head.patience(state.config.request_timeout);
+    let passage = passage::enter(state, request, patience, &head.flow).await?;
+    let permitted = permit(state, identity, (target, query), parts).await;
+    trail.iter().for_each(|trail| trail.decided(&permitted));
+    permitted?;
     match target {
         Target::NonResource(_) if !matches!(*method, Method::GET | Method::HEAD) => {
             Err(ApiError::method_not_allowed())
         }
-        Target::NonResource(what) => nonresource::get(state, what, &parts.headers).await,
+        Target::NonResource(what) => {
+            let answer = nonresource::get(state, what, &parts.headers).await?;
+            representation::prepared(answer).await
+        }
+        Target::Delegated(delegated) => {
+            // A watch has its seat until it begins: when that is, is up to the other server, which may take for ever.
+            let _passage = (!target.is_watch()).then_some(passage);
+            let request = delegation::Request { identity, delegated, parts, audit_id };
+            delegation::forward(state, request, body).await
+        }
         Target::Resource(info) if info.subresource == Some(Subresource::Proxy) => {
             let request = proxy::Request { identity, info, parts };
             proxy::forward(state, request, body).await
         }
         Target::Resource(info) => {
+            let bytes = match body {
+                Some(body) if info.verb.is_write() => body::read(body.as_mut()).await?,
+                _ => Bytes::new(),
+            };
+            trail.iter().for_each(|trail| trail.bring(&parts.headers, &bytes));
+            let feedback = Arc::<Feedback>::default();
+            let is_watch = info.verb == Verb::Watch;
+            let (headers, subresource) = (&parts.headers, info.subresource);
+            let presentation = Presentation::of(headers, query, &info.def, subresource, is_watch)?;
             let call = Call {
                 identity: identity.clone(),
                 info: info.clone(),
                 query: query.clone(),
-                presentation: Presentation::of(&parts.headers, query)?,
+                presentation,
                 headers: parts.headers.clone(),
-                feedback: Arc::default(),
+                feedback: feedback.clone(),
                 upgrade: parts.extensions.get().cloned(),
-                body: match body {
-                    Some(body) if info.verb.is_write() => body::read(body.as_mut()).await?,
-                    _ => Bytes::new(),
-                },
+                body: bytes,
             };
-            carry_out(state, call).await
+            let def = call.info.def.clone();
+            let answer = carry_out(state, call, passage, trail.as_ref()).await;
+            trail.iter().for_each(|trail| trail.annotate(feedback.take_annotations()));
+            deprecated(&def, answer)
         }
     }
 }
 
-/// A write is carried out to its end, in a task of its own: a client that goes away must not cut it in half.
-async fn carry_out(state: &Arc<State>, call: Call) -> Result<Response, ApiError> {
+/// Why the identity may do it; fails with 403 unless it may. A node may have been told of a pod by another server: this one catches up
+/// before it refuses.
+async fn permit(
+    state: &State,
+    identity: &Identity,
+    asked: (&Target, &Query),
+    Parts { method, uri, .. }: &Parts,
+) -> Result<String, ApiError> {
+    let authorize = || authorize(&state.authorizer, identity, asked, method, uri.path());
+    let mut permitted = authorize();
+    if permitted.is_err() && identity.node().is_some() {
+        state.storage.reach(ReadAt::MostRecent).await?;
+        permitted = authorize();
+    }
+    permitted.inspect_err(|error| {
+        if is_program(identity) {
+            tracing::warn!(%method, %uri, %error, "a program of the cluster is refused");
+        }
+    })
+}
+
+/// What is told of a version that is not to be used any more, whatever came of the request.
+fn deprecated(
+    def: &ResourceDef,
+    performed: Result<Response, ApiError>,
+) -> Result<Response, ApiError> {
+    let Some(warning) = &def.deprecation_warning else { return performed };
+    let mut response = performed.unwrap_or_else(|error| respond::failure(&error));
+    respond::warn(&mut response, std::slice::from_ref(warning));
+    Ok(response)
+}
+
+/// A write is carried out to its end, in a task of its own: a client that goes away must not cut it in half. A seat is taken until
+/// the answer is encoded: a list in another form than JSON is a copy of everything in it.
+async fn carry_out(
+    state: &Arc<State>,
+    call: Call,
+    passage: Passage,
+    trail: Option<&Trail>,
+) -> Result<Response, ApiError> {
+    let media = call.presentation.media;
     if !call.info.verb.is_write() {
+        let work = async {
+            let answer = verbs::perform(state, &call).await?;
+            representation::prepared(representation::wanted(media, answer)).await
+        };
         // Apart, or the future of each write would be moved about with room for this one in it.
-        return Box::pin(verbs::perform(state, &call)).await;
+        return Box::pin(work).await;
     }
     let span =
         tracing::info_span!("write", verb = call.info.verb.as_str(), user = call.identity.user);
     let (owned, feedback) = (state.clone(), call.feedback.clone());
     // Dropped with this future: who is asked about the write need not answer for nobody.
     let _listening = feedback.gone().clone().drop_guard();
-    let work = async move { verbs::perform(&owned, &call).await };
-    let performed = state.tasks.spawn(work.instrument(span)).await;
-    with_warnings(&feedback, performed.unwrap_or_else(|_| Err(panicked())))
+    let told = trail.cloned();
+    let work = async move {
+        // Its seat is taken as long as the work goes on.
+        let _passage = passage;
+        let performed = verbs::perform(&owned, &call).await;
+        if let Some(trail) = told {
+            trail.annotate(call.feedback.take_annotations());
+            trail.performed(&performed);
+        }
+        representation::prepared(representation::wanted(media, performed?)).await
+    };
+    let performed = state.tasks.spawn(work.instrument(span)).await.unwrap_or_else(|_| {
+        trail.inspect(|trail| trail.panicked(&panicked()));
+        Err(panicked())
+    });
+    with_warnings(&feedback, performed)
 }
 
 /// What admission has to tell, whatever came of the write.

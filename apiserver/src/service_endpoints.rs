@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use api_machinery::ApiError;
 use serde_json::Value;
+use store::cache::Cache;
 
-use crate::{encoded::readable, objects::Objects, query::ReadAt};
+use crate::encoded::{Decoded, readable};
 
+const SLICES: &str = "/registry/discovery.k8s.io/endpointslices/";
 /// Says of a slice whose it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
@@ -18,20 +20,17 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
 }
 
-/// The slices of a Service.
-pub(crate) async fn slices(
-    objects: Objects<'_>,
+/// The slices of a Service, as the cache has them.
+pub(crate) fn slices(
+    cache: &Cache<Decoded>,
     namespace: Option<&str>,
     service: &str,
-    read_at: ReadAt,
 ) -> Result<Vec<Value>, ApiError> {
-    let catalogue = objects.catalogue.load();
-    let def = catalogue.find("discovery.k8s.io", "v1", "endpointslices");
-    let def = def.ok_or_else(ApiError::no_such_path)?;
-    objects.storage.reach(read_at).await?;
+    let prefix =
+        namespace.map_or_else(|| SLICES.to_owned(), |namespace| format!("{SLICES}{namespace}/"));
     // Found by their label. Others can be among them.
     let its_own = std::iter::once((SERVICE_NAME, service));
-    let snapshot = objects.storage.cache().list_having(&def.prefix(namespace), its_own);
+    let snapshot = cache.list_having(&prefix, its_own);
     let mut slices = Vec::new();
     for item in snapshot.items.iter() {
         let slice = readable(item)?.value();

@@ -7,14 +7,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admission::Admission,
     authentication::{Absent, Authenticator},
+    authorizer::Authorizer,
     catalogue::InForce,
-    config::Config,
+    config::{Config, RequestLimits},
+    delegates::Delegates,
     duties::Duties,
+    flow_control::{FlowControl, InFlight, Limits},
     metrics::Metrics,
     objects::Objects,
     openapi::OpenApi,
     pod_client::PodClient,
-    rbac::Rbac,
     storage::Storage,
     usage::Usages,
 };
@@ -25,15 +27,20 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) catalogue: InForce,
     pub(crate) storage: Arc<Storage>,
+    /// Who serves what this server doesn't.
+    pub(crate) delegates: Arc<Delegates>,
     pub(crate) admission: Admission,
-    pub(crate) rbac: Arc<Rbac>,
+    pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
     pub(crate) openapi: OpenApi,
     pub(crate) usages: Arc<Usages>,
     /// What tokens name in vain.
     pub(crate) absent: Absent,
     /// To servers in pods.
     pub(crate) pods: PodClient,
+    /// Tells that the server is going to stop, though it still serves.
+    pub(crate) leaving: CancellationToken,
     /// Ends watches and background work.
     pub(crate) shutdown: CancellationToken,
     /// What a stop waits for.
@@ -58,15 +65,19 @@ impl State {
     ) -> Self {
         let (storage, shutdown, tasks) =
             (Arc::new(storage), CancellationToken::new(), TaskTracker::new());
-        let rbac = Arc::new(Rbac::new(&catalogue, storage.clone()));
+        let authorizer = Arc::new(Authorizer::new(&catalogue, &storage));
+        let delegates = Arc::new(Delegates::new(config.front_proxy.clone()));
         Self {
-            admission: Admission::standard(&storage, &catalogue, &rbac, &config),
-            rbac,
-            openapi: OpenApi::new(catalogue.clone()),
+            admission: Admission::standard(&storage, &catalogue, &authorizer, &config),
+            authorizer,
+            openapi: OpenApi::new(catalogue.clone(), delegates.clone()),
+            delegates,
             usages: Usages::new(config.kubelet_client.as_ref()).into(),
+            limits: limits(config.request_limits, &metrics),
             absent: Absent::default(),
             pods: PodClient::default(),
             duties: Duties::new(tasks.clone(), shutdown.clone()),
+            leaving: CancellationToken::new(),
             shutdown,
             tasks,
             config,
@@ -85,7 +96,18 @@ impl State {
     }
 
     pub(crate) fn authenticator(&self) -> Authenticator<'_> {
-        let (tokens, absent) = (&self.config.tokens, &self.absent);
-        Authenticator { tokens, objects: self.objects(), absent }
+        let Config { tokens, oidc, token_webhook, .. } = &self.config;
+        let (objects, absent) = (self.objects(), &self.absent);
+        let webhook = token_webhook.as_ref();
+        Authenticator { tokens, objects, absent, oidc, webhook }
+    }
+}
+
+fn limits(RequestLimits { fair, reads, writes }: RequestLimits, metrics: &Metrics) -> Limits {
+    if fair {
+        let seats = reads.saturating_add(writes);
+        Limits::Fair(Box::new(FlowControl::new(seats, metrics.flow.clone())))
+    } else {
+        Limits::InFlight(InFlight::new(reads, writes))
     }
 }

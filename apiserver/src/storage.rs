@@ -5,6 +5,8 @@ mod compare_and_swap;
 mod measured;
 mod namespace;
 mod parked;
+mod preconditions;
+mod unread;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -21,15 +23,17 @@ use store::{
 use crate::{
     catalogue::InForce,
     config::Config,
-    encoded::{self, Decoded, Encoded, View},
+    conversion::{Converter, View},
+    encoded::{self, Decoded, Encoded},
     query::ReadAt,
+    webhook_client::Services,
 };
 
-use self::parked::Parked;
 pub(crate) use self::{
     measured::{Durations, Measured},
     write::WriteError,
 };
+use self::{parked::Parked, unread::Unread};
 
 /// How long a read waits for a version that is not there yet (Kubernetes: `blockTimeout`).
 const FUTURE_VERSION_PATIENCE: Duration = Duration::from_secs(3);
@@ -99,7 +103,9 @@ pub(crate) struct Storage {
     store: Arc<dyn Store>,
     cache: Arc<Cache<Decoded>>,
     catalogue: InForce,
+    converter: Arc<Converter>,
     parked: Arc<Parked>,
+    unread: Arc<Unread>,
 }
 
 impl Storage {
@@ -110,15 +116,17 @@ impl Storage {
         config: &Config,
     ) -> Result<Self, StoreError> {
         let (known, parked) = (catalogue.clone(), Arc::<Parked>::default());
-        let written = parked.clone();
+        let unread = Arc::<Unread>::default();
+        let (written, noted) = (parked.clone(), unread.clone());
         let decode = move |entry: &Entry| match written.take(&entry.key, &entry.value) {
             Some(written) => Encoded::of_written(written, entry.revision),
-            None => Encoded::of_entry(&known.load(), entry),
+            None => Encoded::of_entry(&known.load(), entry).inspect_err(|_| noted.note(entry)),
         };
         let &Config { watch_window: window, watch_window_bytes: window_bytes, .. } = config;
         let options = Options { window, window_bytes, ..Options::default() };
         let cache = Cache::start(store.clone(), options, decode).await?;
-        Ok(Self { store, cache, catalogue, parked })
+        let converter = Arc::new(Converter::new(store.clone(), cache.clone()));
+        Ok(Self { store, cache, catalogue, converter, parked, unread })
     }
 
     /// The store below.
@@ -138,14 +146,28 @@ impl Storage {
 
     /// How objects look in a version of their kind.
     pub(crate) fn view(&self, def: &Arc<ResourceDef>) -> View {
-        View { catalogue: self.catalogue.load(), def: def.clone() }
+        View::new(self.catalogue.load(), def.clone(), self.converter.clone())
+    }
+
+    /// An object that is in any version of its kind in that of a definition.
+    pub(crate) async fn converted(
+        &self,
+        object: Value,
+        def: &ResourceDef,
+    ) -> Result<Value, ApiError> {
+        self.converter.converted(&self.catalogue.load(), object, def).await
+    }
+
+    /// Where webhooks are found.
+    pub(crate) fn services(&self) -> Services<'_> {
+        Services { store: &*self.store, cache: &self.cache }
     }
 
     /// The latest state of an object.
     pub(crate) async fn get(&self, at: Address<'_>) -> Result<Stored, ApiError> {
         let entry = self.entry(at).await?;
         let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
-        let object = self.catalogue.load().converted(object, at.def)?;
+        let object = self.converted(object, at.def).await?;
         let Entry { value, revision, .. } = entry;
         let json = encoded::with_version(b"", &value, revision, b"").into();
         Ok(Stored { object, revision, json })
@@ -159,12 +181,14 @@ impl Storage {
     ) -> Result<Bytes, ApiError> {
         let entry = self.entry(at).await?;
         Ok(match self.cache.get(&entry.key) {
-            Some(cached) if cached.revision == entry.revision => {
-                view.json(encoded::readable(&cached)?)?
+            Some(cached) if cached.revision == entry.revision && cached.object.is_ok() => {
+                let object = encoded::readable(&cached)?;
+                view.prepare([object]).await?;
+                view.json(object)?
             }
             _ => {
                 let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
-                view.converted(object)?.to_string().into()
+                self.converted(object, &view.def).await?.to_string().into()
             }
         })
     }
@@ -185,7 +209,13 @@ impl Storage {
         at: ReadAt,
     ) -> Result<Snapshot<Decoded>, ApiError> {
         self.reach(at).await?;
+        self.read_again(prefix).await?;
         Ok(self.cache.list(prefix))
+    }
+
+    /// Has the cache take what is below a prefix, could not be read when it came and can be by now.
+    pub(crate) async fn read_again(&self, prefix: &str) -> Result<(), ApiError> {
+        self.unread.try_again(&*self.store, &self.cache, prefix).await.map_err(api_error)
     }
 
     /// Waits until the cache is as new as asked for.

@@ -10,17 +10,18 @@ use store::Revision;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::{
-    admission::{Repair, Suspects, Warning},
-    bootstrap,
+    admission::{Repair, Suspects, Warning, known_service_ranges, renew_claims},
+    api_services, bootstrap,
     catalogue::InForce,
     config::Config,
     custom_resources,
     encoded::{CachedObject, Encoded},
     endpoints::Witness,
-    internal,
+    flow_schemas, internal,
     service::InProcess,
     state::State,
     storage::{Address, Storage},
+    type_checking,
 };
 
 /// How often Events are looked through, and claims.
@@ -41,6 +42,13 @@ pub(crate) fn start(state: &Arc<State>, api: &InProcess, memory: bootstrap::Memo
     duties.begin("the repair of claims", repair_claims(state.clone(), api.clone()));
     let cleanup = custom_resources::clean_up(state.clone(), api.clone());
     duties.begin("the cleanup of custom resources", cleanup);
+    duties.begin("the APIServices", api_services::keep(state.clone(), api.clone()));
+    let following = api_services::follow(state.clone(), api.clone());
+    duties.begin("the availability of APIServices", following);
+    let flows = flow_schemas::follow(state.clone(), api.clone());
+    duties.begin("the priority levels", flows);
+    let checks = type_checking::follow(state.clone(), api.clone());
+    duties.begin("the types in policies", checks);
     let upkeep = restore(state.clone(), api.clone(), memory);
     duties.begin("the upkeep of the system's objects", upkeep);
     duties.begin("the compaction of history", compact(storage.clone(), config.compaction_interval));
@@ -58,7 +66,11 @@ async fn repair_claims(state: Arc<State>, api: InProcess) {
     let mut suspects = Suspects::default();
     loop {
         let (catalogue, storage) = (&*state.catalogue.load(), &*state.storage);
-        let Config { service_cidr: addresses, node_ports: ports, .. } = state.config;
+        let Config { service_cidr, node_ports: ports, .. } = state.config;
+        let addresses = known_service_ranges(state.objects(), service_cidr);
+        if let Err(error) = renew_claims(storage).await {
+            tracing::warn!(%error, "claims of cluster IPs can't be renewed");
+        }
         let repair = Repair { catalogue, storage, addresses, ports };
         match repair.run(&mut suspects).await {
             Ok(warnings) => tell(&api, &warnings).await,
@@ -80,6 +92,10 @@ async fn restore(state: Arc<State>, api: InProcess, mut memory: bootstrap::Memor
         tokio::select! {
             _ = ticks.tick() => {}
             () = death(&memory.witness) => {}
+        }
+        // A server that leaves must not put itself among the endpoints again.
+        if state.leaving.is_cancelled() {
+            pending::<()>().await;
         }
         if let Err(error) = bootstrap::run(&api, &state.config, &state.storage, &mut memory).await {
             tracing::warn!(%error, "the system's objects can't be checked");

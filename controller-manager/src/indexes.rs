@@ -5,17 +5,23 @@ use std::sync::Arc;
 
 use api_machinery::LabelSelector;
 use api_machinery::host_routes::Claim;
-use api_types::api::apps::v1::{Deployment, ReplicaSet};
+use api_types::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
+use api_types::api::batch::v1::{CronJob, Job};
 use api_types::api::certificates::v1::CertificateSigningRequest;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
-    ConfigMap, Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Secret,
-    Service, ServiceAccount,
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
-use api_types::api::networking::v1::{Ingress, IngressClass};
+use api_types::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
+use api_types::api::policy::v1::PodDisruptionBudget;
 use api_types::api::rbac::v1::{ClusterRole, Role, RoleBinding};
+use api_types::api::storage::v1::StorageClass;
+use api_types::gateway::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
 use api_types::meta::ObjectMeta;
 use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
 use kube::api::DynamicObject;
@@ -83,6 +89,68 @@ impl Selecting for Deployment {
     }
 }
 
+impl Watched for PodDisruptionBudget {
+    fn terms(&self) -> Vec<Term> {
+        selects(self).collect()
+    }
+}
+
+impl Selecting for PodDisruptionBudget {
+    /// Here an empty one does mean everything.
+    fn selector(&self) -> Option<LabelSelector> {
+        LabelSelector::try_from(self.spec.as_ref()?.selector.as_ref()?).ok()
+    }
+}
+
+impl Watched for Job {
+    fn terms(&self) -> Vec<Term> {
+        controller(&self.metadata).chain(labels(&self.metadata)).chain(selects(self)).collect()
+    }
+}
+
+impl Owned for Job {}
+
+impl Selecting for Job {
+    fn selector(&self) -> Option<LabelSelector> {
+        let selector = LabelSelector::try_from(self.spec.as_ref()?.selector.as_ref()?).ok()?;
+        (!selector.is_everything()).then_some(selector)
+    }
+}
+
+impl Watched for StatefulSet {
+    fn terms(&self) -> Vec<Term> {
+        selects(self).collect()
+    }
+}
+
+impl Selecting for StatefulSet {
+    fn selector(&self) -> Option<LabelSelector> {
+        let selector = LabelSelector::try_from(&self.spec.as_ref()?.selector).ok()?;
+        (!selector.is_everything()).then_some(selector)
+    }
+}
+
+impl Watched for DaemonSet {
+    fn terms(&self) -> Vec<Term> {
+        selects(self).collect()
+    }
+}
+
+impl Selecting for DaemonSet {
+    fn selector(&self) -> Option<LabelSelector> {
+        let selector = LabelSelector::try_from(&self.spec.as_ref()?.selector).ok()?;
+        (!selector.is_everything()).then_some(selector)
+    }
+}
+
+impl Watched for ControllerRevision {
+    fn terms(&self) -> Vec<Term> {
+        controller(&self.metadata).chain(labels(&self.metadata)).collect()
+    }
+}
+
+impl Owned for ControllerRevision {}
+
 impl Watched for Service {
     fn terms(&self) -> Vec<Term> {
         selects(self).collect()
@@ -139,19 +207,28 @@ impl Watched for CertificateSigningRequest {}
 
 impl Watched for ClusterRole {}
 impl Watched for ConfigMap {}
+impl Watched for CronJob {}
 impl Watched for Endpoints {}
 impl Watched for Function {}
+impl Watched for Gateway {}
+impl Watched for GatewayClass {}
 impl Watched for GpuJob {}
 impl Watched for HorizontalPodAutoscaler {}
+impl Watched for HttpRoute {}
 impl Watched for IngressClass {}
 impl Watched for Lease {}
 impl Watched for Namespace {}
 impl Watched for Node {}
+impl Watched for PersistentVolume {}
+impl Watched for PersistentVolumeClaim {}
+impl Watched for ReferenceGrant {}
 impl Watched for ResourceQuota {}
 impl Watched for Role {}
 impl Watched for RoleBinding {}
 impl Watched for Secret {}
 impl Watched for ServiceAccount {}
+impl Watched for ServiceCIDR {}
+impl Watched for StorageClass {}
 impl Watched for Workflow {}
 
 impl<K: Owned> Informer<K> {

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use api_types::api::apps::v1::{Deployment, ReplicaSet};
+use api_types::api::apps::v1::{
+    ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet,
+};
 use api_types::api::autoscaling::v2::HorizontalPodAutoscaler;
+use api_types::api::batch::v1::{CronJob, Job};
 use api_types::api::certificates::v1::CertificateSigningRequest;
 use api_types::api::coordination::v1::Lease;
 use api_types::api::core::v1::{
-    Endpoints, Namespace, Node, Pod, ReplicationController, ResourceQuota, Service, ServiceAccount,
+    Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Service, ServiceAccount,
 };
 use api_types::api::discovery::v1::EndpointSlice;
-use api_types::api::networking::v1::{Ingress, IngressClass};
+use api_types::api::networking::v1::{Ingress, IngressClass, ServiceCIDR};
+use api_types::api::policy::v1::PodDisruptionBudget;
 use api_types::api::rbac::v1::{Role, RoleBinding};
+use api_types::api::storage::v1::StorageClass;
 use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
 use listwatch::demand::LEASE_NAMESPACE;
 use listwatch::{ListWatch, Scope};
@@ -57,14 +63,34 @@ informers! {
     deployments: Deployment = Scope::All,
     /// All ReplicaSets.
     replica_sets: ReplicaSet = Scope::All,
+    /// All StatefulSets.
+    stateful_sets: StatefulSet = Scope::All,
+    /// All DaemonSets.
+    daemon_sets: DaemonSet = Scope::All,
+    /// All ControllerRevisions.
+    controller_revisions: ControllerRevision = Scope::All,
+    /// All claims to volumes.
+    persistent_volume_claims: PersistentVolumeClaim = Scope::All,
+    /// All volumes.
+    persistent_volumes: PersistentVolume = Scope::All,
+    /// All classes of storage.
+    storage_classes: StorageClass = Scope::All,
     /// All ReplicationControllers.
     replication_controllers: ReplicationController = Scope::All,
+    /// All CronJobs.
+    cron_jobs: CronJob = Scope::All,
+    /// All PodDisruptionBudgets.
+    pod_disruption_budgets: PodDisruptionBudget = Scope::All,
+    /// All Jobs.
+    jobs: Job = Scope::All,
     /// All HorizontalPodAutoscalers.
     horizontal_pod_autoscalers: HorizontalPodAutoscaler = Scope::All,
     /// All ResourceQuotas.
     resource_quotas: ResourceQuota = Scope::All,
     /// All Services.
     services: Service = Scope::All,
+    /// All ranges of Services' addresses.
+    service_cidrs: ServiceCIDR = Scope::All,
     /// All Endpoints.
     endpoints: Endpoints = Scope::All,
     /// All EndpointSlices.

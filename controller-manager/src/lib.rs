@@ -17,8 +17,11 @@ pub mod eviction;
 pub mod frame;
 pub mod functions;
 pub mod gpu_jobs;
+mod history;
 pub mod indexes;
 mod informers;
+mod jobs;
+pub mod load_balancer_pool;
 pub mod network;
 mod nodes;
 mod owners;
@@ -30,12 +33,15 @@ mod shared_answer;
 pub mod signing;
 pub mod workers;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use component::network::Networks;
 use component::{Check, Replica, ReplicaArgs, Runtime};
 use ipnet::Ipv4Net;
 use listwatch::ListWatch;
+use load_balancer_pool::{AddressRange, Pool};
 use tokio::task::JoinSet;
 
 pub use clock::Clock;
@@ -45,7 +51,7 @@ use frame::{Ended, Metrics, Registered};
 use functions::FunctionArgs;
 use gpu_jobs::GpuJobArgs;
 pub use informers::Informers;
-use network::Network;
+use network::{Network, NodePrefixes};
 pub use settings::Settings;
 use signing::SigningArgs;
 use workers::WorkersArgs;
@@ -58,16 +64,29 @@ const REPLICA: Replica = Replica { lease: "controller-manager", health_address: 
 pub struct Args {
     #[command(flatten)]
     replica: ReplicaArgs,
-    /// The addresses of all pods
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_parser = component::network::parse)]
-    cluster_cidr: Ipv4Net,
-    /// The prefix length of the part that each node gets of them
-    #[arg(long, value_name = "BITS", default_value_t = 24)]
+    /// The addresses of all pods: one range, or one of IPv4 and one of IPv6
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "10.244.0.0/16")]
+    cluster_cidr: Networks,
+    /// The prefix length of the part that each node gets of the range of IPv4
+    #[arg(long, alias = "node-cidr-mask-size-ipv4", value_name = "BITS", default_value_t = NodePrefixes::default().v4)]
     node_cidr_mask_size: u8,
+    /// The same of the range of IPv6
+    #[arg(long, value_name = "BITS", default_value_t = NodePrefixes::default().v6)]
+    node_cidr_mask_size_ipv6: u8,
+    /// The virtual IPs of Services, as the API server is told them
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "10.96.0.0/16")]
+    service_cidr: Networks,
+    /// The addresses that Services of the type LoadBalancer without a loadBalancerClass get: free ones of the nodes' network
+    #[arg(long, value_name = "CIDR|FIRST-LAST,…", value_delimiter = ',')]
+    load_balancer_pool: Vec<AddressRange>,
     /// The authority of the API server's certificate, for the ConfigMap kube-root-ca.crt of every namespace;
     /// without it, that of the kubeconfig
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
+    /// Addresses that are no node's, whatever it says, so that no kubelet gets a certificate for them, and no Service's of
+    /// --load-balancer-pool: that of a load balancer before the API servers
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    reserved_addresses: Vec<IpAddr>,
     #[command(flatten)]
     signing: SigningArgs,
     #[command(flatten)]
@@ -87,7 +106,13 @@ pub struct Args {
 const EXAMPLES: &str = "Examples:
   controller-manager --kubeconfig /etc/minik8s/controller-manager.conf
   controller-manager --kubeconfig /etc/minik8s/controller-manager.conf --redis redis://127.0.0.1:6379
-  controller-manager --cluster-cidr 10.0.0.0/8 --node-cidr-mask-size 22";
+  controller-manager --cluster-cidr 10.0.0.0/8 --node-cidr-mask-size 22
+
+  # Pods and Services with addresses of both families
+  controller-manager --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 --service-cidr 10.96.0.0/16,fd00:10:96::/108
+
+  # Addresses for Services of the type LoadBalancer
+  controller-manager --load-balancer-pool 192.0.2.64/28,192.0.2.100-192.0.2.110";
 
 /// The program: health, leader election, and then all controllers until shutdown.
 ///
@@ -108,14 +133,22 @@ pub async fn main_with(
     runtime: Runtime,
     controllers: impl Fn(&Context, &mut JoinSet<()>) -> Vec<Registered>,
 ) -> anyhow::Result<()> {
+    let ranges = [("--cluster-cidr", args.cluster_cidr), ("--service-cidr", args.service_cidr)];
+    let ranges = ranges.into_iter().filter_map(|(flag, range)| Some((flag, range.v4()?)));
+    let others: Vec<_> = ranges.chain(reserved(&args.reserved_addresses)).collect();
+    let node_prefixes =
+        NodePrefixes { v4: args.node_cidr_mask_size, v6: args.node_cidr_mask_size_ipv6 };
     let settings = Settings {
-        pod_network: Network::new(args.cluster_cidr, args.node_cidr_mask_size)?,
+        pod_network: Network::new(args.cluster_cidr, node_prefixes)?,
+        service_cidr: args.service_cidr,
         root_ca: root_ca::read(args.root_ca_file.as_deref(), &args.replica.client).await?,
+        reserved_addresses: args.reserved_addresses,
         signing: args.signing.read()?,
         eviction: args.eviction,
         workers: args.workers,
         functions: args.functions,
         gpu_jobs: args.gpu_jobs,
+        load_balancer_pool: Pool::new(args.load_balancer_pool, &others)?,
         prometheus_url: args.prometheus_url,
     };
     let metrics = Metrics::register(&runtime.metrics);
@@ -126,6 +159,15 @@ pub async fn main_with(
         Err(run_with(&context, &metrics, &controllers, &check).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
+}
+
+/// As networks, with the flag.
+fn reserved(addresses: &[IpAddr]) -> impl Iterator<Item = (&'static str, Ipv4Net)> {
+    let addresses = addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(Ipv4Net::from(*address)),
+        IpAddr::V6(_) => None,
+    });
+    addresses.map(|address| ("--reserved-addresses", address))
 }
 
 /// Runs all controllers until dropped, or until one of them fails. Each begins when it has seen what it reads;

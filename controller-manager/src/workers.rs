@@ -26,14 +26,24 @@ macro_rules! workers {
 workers! {
     /// How many Deployments are looked at at a time
     concurrent_deployment_syncs = 8,
+    /// How many StatefulSets are looked at at a time
+    concurrent_statefulset_syncs = 8,
+    /// How many DaemonSets are looked at at a time
+    concurrent_daemonset_syncs = 2,
     /// How many ReplicaSets are looked at at a time
     concurrent_replicaset_syncs = 8,
     /// How many ReplicationControllers are looked at at a time
     concurrent_rc_syncs = 8,
+    /// How many Jobs are looked at at a time
+    concurrent_job_syncs = 5,
+    /// How many CronJobs are looked at at a time
+    concurrent_cron_job_syncs = 5,
     /// How many Endpoints are looked at at a time
     concurrent_endpoint_syncs = 8,
     /// Of how many Services the EndpointSlices are looked at at a time
     concurrent_service_endpoint_syncs = 8,
+    /// Of how many Services the Endpoints are mirrored at a time
+    mirroring_concurrent_service_endpoint_syncs = 5,
     /// How many namespaces are emptied at a time
     concurrent_namespace_syncs = 8,
     /// How many objects the garbage collector looks at at a time

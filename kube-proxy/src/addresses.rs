@@ -1,12 +1,12 @@
-//! The virtual IPs as local addresses of the node: on `lo`, over a route that swallows the whole
-//! range, so that a packet for an address that nobody holds never leaves the node, and behind rules
+//! The virtual IPs as local addresses of the node: on `lo`, over routes that swallow the whole
+//! ranges, so that a packet for an address that nobody holds never leaves the node, and behind rules
 //! that let nobody but the Services answer on them.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
-use netlink::{Address, Netlink, Route};
+use component::dual_stack::DualStack;
+use netlink::{Address, Netlink, Route, host_prefix};
 
 use crate::firewall;
 
@@ -24,16 +24,16 @@ pub enum AddressError {
     NoLoopback,
     /// A container of another range is there: nothing would ever let its address go.
     #[error("{0} is not in {1}")]
-    OutOfRange(Ipv4Addr, Ipv4Net),
+    OutOfRange(IpAddr, DualStack),
 }
 
-/// IPv4 addresses of the node.
+/// Addresses of the node.
 #[derive(Clone, Debug, Default)]
 pub struct Listed {
-    /// Those of the range on `lo`.
-    pub held: BTreeSet<Ipv4Addr>,
+    /// Those of the ranges on `lo`.
+    pub held: BTreeSet<IpAddr>,
     /// All.
-    pub all: BTreeSet<Ipv4Addr>,
+    pub all: BTreeSet<IpAddr>,
 }
 
 /// The node's hold on virtual IPs.
@@ -51,10 +51,10 @@ pub trait Addresses: Send + Sync {
     async fn list(&self) -> Result<Listed, AddressError>;
 
     /// Takes an address; one that is held already is fine.
-    async fn take(&self, address: Ipv4Addr) -> Result<(), AddressError>;
+    async fn take(&self, address: IpAddr) -> Result<(), AddressError>;
 
     /// Lets an address go; one that is not held is fine.
-    async fn release(&self, address: Ipv4Addr) -> Result<(), AddressError>;
+    async fn release(&self, address: IpAddr) -> Result<(), AddressError>;
 }
 
 /// The addresses of `lo`.
@@ -62,29 +62,29 @@ pub trait Addresses: Send + Sync {
 pub struct Loopback {
     netlink: Netlink,
     index: u32,
-    range: Ipv4Net,
-    pods: Ipv4Net,
-    not_listed: Option<Ipv4Addr>,
+    ranges: DualStack,
+    pods: DualStack,
+    not_listed: Option<IpAddr>,
 }
 
 impl Loopback {
-    /// For the addresses of `range`; others on `lo` are never looked at. `pods` are those of all pods.
-    pub async fn open(range: Ipv4Net, pods: Ipv4Net) -> Result<Self, AddressError> {
+    /// For the addresses of `ranges`; others on `lo` are never looked at. `pods` are those of all pods.
+    pub async fn open(ranges: DualStack, pods: DualStack) -> Result<Self, AddressError> {
         let netlink = Netlink::open()?;
         let index = netlink.link("lo").await?.ok_or(AddressError::NoLoopback)?;
-        Ok(Loopback { netlink, index, range, pods, not_listed: None })
+        Ok(Loopback { netlink, index, ranges, pods, not_listed: None })
     }
 
     /// With one that is never said to be held: somebody else takes it.
     #[must_use]
-    pub fn without(self, address: Option<Ipv4Addr>) -> Self {
+    pub fn without(self, address: Option<IpAddr>) -> Self {
         Loopback { not_listed: address, ..self }
     }
 
     fn is_virtual(&self, address: &Address) -> bool {
         address.link == self.index
-            && address.prefix_len == 32
-            && self.range.contains(&address.address)
+            && address.prefix_len == host_prefix(address.address)
+            && self.ranges.contains(address.address)
             && self.not_listed != Some(address.address)
     }
 }
@@ -92,11 +92,14 @@ impl Loopback {
 #[async_trait]
 impl Addresses for Loopback {
     async fn fence(&self) -> Result<(), AddressError> {
-        Ok(self.netlink.replace_route(&Route::blackhole(self.range)).await?)
+        for range in self.ranges.iter() {
+            self.netlink.replace_route(&Route::blackhole(range)).await?;
+        }
+        Ok(())
     }
 
     async fn guard(&self) -> Result<(), AddressError> {
-        Ok(firewall::guard(self.range, self.pods).await?)
+        Ok(firewall::guard(&self.ranges, &self.pods).await?)
     }
 
     async fn list(&self) -> Result<Listed, AddressError> {
@@ -106,14 +109,14 @@ impl Addresses for Loopback {
         Ok(Listed { held, all: all.iter().map(|address| address.address).collect() })
     }
 
-    async fn take(&self, address: Ipv4Addr) -> Result<(), AddressError> {
-        if !self.range.contains(&address) {
-            return Err(AddressError::OutOfRange(address, self.range));
+    async fn take(&self, address: IpAddr) -> Result<(), AddressError> {
+        if !self.ranges.contains(address) {
+            return Err(AddressError::OutOfRange(address, self.ranges));
         }
         Ok(self.netlink.add_host_address(self.index, address).await?)
     }
 
-    async fn release(&self, address: Ipv4Addr) -> Result<(), AddressError> {
+    async fn release(&self, address: IpAddr) -> Result<(), AddressError> {
         Ok(self.netlink.remove_host_address(self.index, address).await?)
     }
 }

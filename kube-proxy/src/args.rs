@@ -6,8 +6,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use component::{ClientArgs, ServeArgs, network};
-use ipnet::Ipv4Net;
+use component::{ClientArgs, ServeArgs, check::Output, dual_stack::DualStack};
 
 use crate::{
     dns::{Stub, server},
@@ -50,13 +49,22 @@ pub struct Args {
     /// What carries Services. It may be changed at any time; established connections through an nginx end with it
     #[arg(long, value_enum, value_name = "MODE", default_value_t = ProxyMode::Nginx)]
     pub(crate) proxy_mode: ProxyMode,
-    /// The range of the virtual IPs. Packets for addresses of it that no Service has are dropped, and
-    /// addresses of it on lo that no Service has are removed
-    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16", value_parser = network::parse)]
-    pub(crate) service_cidr: Ipv4Net,
-    /// The range of all pods. Routes within it lead to the other nodes
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_parser = network::parse)]
-    pub(crate) cluster_cidr: Ipv4Net,
+    /// Whether each Service has an nginx, or those of a node one together (but for Services with session affinity): that
+    /// takes the memory of one, and each change of any Service is a reload of it. It may be changed at any time, as
+    /// --proxy-mode
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = NginxForm::PerService)]
+    pub(crate) nginx: NginxForm,
+    /// Whether nginx speaks to endpoints from the addresses of the pods that it serves, so that they see who asks (needs nft);
+    /// but for a pod that is an endpoint itself
+    #[arg(long)]
+    pub(crate) keep_client_addresses: bool,
+    /// The range of the virtual IPs, or with two stacks that of IPv4 and that of IPv6. Packets for addresses of it that no
+    /// Service has are dropped, and addresses of it on lo that no Service has are removed
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "10.96.0.0/16")]
+    pub(crate) service_cidr: DualStack,
+    /// The range of all pods, or with two stacks that of IPv4 and that of IPv6. Routes within it lead to the other nodes
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "10.244.0.0/16")]
+    pub(crate) cluster_cidr: DualStack,
     /// Where node ports are: ranges of addresses, or "primary" for the node's own [default: at all addresses of this host]
     #[arg(long, value_name = "CIDR,…|primary", value_delimiter = ',')]
     pub(crate) nodeport_addresses: Vec<NodeAddresses>,
@@ -106,10 +114,19 @@ pub struct Args {
 /// What carries Services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProxyMode {
-    /// An nginx for each Service, in a container
+    /// Nginxes, in containers (see --nginx)
     Nginx,
     /// The kernel, by rules of nftables (needs nft and conntrack)
     Nftables,
+}
+
+/// How many nginxes carry Services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NginxForm {
+    /// One for each
+    PerService,
+    /// One for all
+    Shared,
 }
 
 /// What kube-proxy does instead of working.
@@ -119,16 +136,12 @@ pub(crate) enum Command {
     Check,
 }
 
-/// How it is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// A line each
-    Text,
-    /// An object with the node and all differences
-    Json,
-}
-
 impl Args {
+    /// Rules lead pods' packets on as they are in any case.
+    pub(crate) fn nginx_keeps_clients(&self) -> bool {
+        self.keep_client_addresses && self.proxy_mode == ProxyMode::Nginx
+    }
+
     /// The host of this node, as routes are made for it.
     pub(crate) fn host(&self, node: &str) -> Host {
         let vxlan = Settings { mode: self.vxlan, id: self.vxlan_id, port: self.vxlan_port };
@@ -149,6 +162,10 @@ const EXAMPLES: &str = "Examples:
 
   # The containers that it keeps
   docker ps --filter label=io.minik8s.service
+
+  # With two stacks, as the other programs were told
+  kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --service-cidr 10.96.0.0/16,fd00:10:96::/112 \\
+             --cluster-cidr 10.244.0.0/16,fd00:10:244::/56
 
   # Services carried by the kernel, and its rules for them
   kube-proxy --kubeconfig /etc/minik8s/kube-proxy.conf --proxy-mode nftables

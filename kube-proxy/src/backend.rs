@@ -1,18 +1,24 @@
 //! What carries the Services on a node, as the loop over them needs it: so that there can be several ways.
 
+pub mod gateway;
 mod nftables;
 mod nginx;
 pub mod router;
 pub mod service;
+mod service_addresses;
+pub mod shared;
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use async_trait::async_trait;
 
-pub use nftables::{Nftables, WithoutRules};
+pub(crate) use nftables::differences;
+pub use nftables::{Leftover, Nftables, WithoutRules};
 pub use nginx::Nginx;
+pub use shared::SharedNginx;
 
 use crate::{
+    gateway::GatewayPlan,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Summary},
     router::RouterPlan,
@@ -28,7 +34,7 @@ pub trait Backend: Send {
     async fn resume(&mut self) -> Result<Vec<Failure>, ReconcileError>;
 
     /// Looks at the node where the last look is too long ago; gives all addresses of this host.
-    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError>;
+    async fn look(&mut self) -> Result<&BTreeSet<IpAddr>, ReconcileError>;
 
     /// The containers may not be what they were: has the next look look at them.
     fn distrust_containers(&mut self);
@@ -45,10 +51,8 @@ pub trait Backend: Send {
     /// This is what the router of DNS objects does; without one there is none.
     fn want_router(&mut self, plan: Option<RouterPlan>);
 
-    /// Whether those who come by node ports, external IPs and load balancers' addresses are served, too.
-    fn serves_from_outside(&self) -> bool {
-        true
-    }
+    /// These are all Gateways.
+    fn want_gateways(&mut self, plans: &[GatewayPlan]);
 
     /// Does what there is to do for Services that are not known to be as they should. What was never
     /// wanted and is found on the node goes.

@@ -5,9 +5,10 @@ use std::{fs, io, path::Path};
 
 use tokio::process::Command;
 
+use crate::family::Family;
+
 const FOLDER: &str = "/proc/sys/net/bridge";
-const FLAGS: [&str; 3] =
-    ["bridge-nf-call-iptables", "bridge-nf-filter-vlan-tagged", "bridge-nf-filter-pppoe-tagged"];
+const FLAGS: [&str; 2] = ["bridge-nf-filter-vlan-tagged", "bridge-nf-filter-pppoe-tagged"];
 
 /// A flag that can't be set.
 #[derive(Debug, thiserror::Error)]
@@ -17,12 +18,18 @@ pub struct Unset {
     source: io::Error,
 }
 
-pub(crate) async fn packets_meet_the_rules() -> Result<(), Unset> {
+/// Those of a family.
+pub(crate) async fn packets_meet_the_rules(family: Family) -> Result<(), Unset> {
     if !Path::new(FOLDER).exists() {
         // What comes of it is seen below.
         let _ = Command::new("modprobe").arg("br_netfilter").status().await;
     }
-    FLAGS.into_iter().try_for_each(|flag| set(flag).map_err(|source| Unset { flag, source }))
+    let of_family = match family {
+        Family::Ipv4 => "bridge-nf-call-iptables",
+        Family::Ipv6 => "bridge-nf-call-ip6tables",
+    };
+    let mut flags = [of_family].into_iter().chain(FLAGS);
+    flags.try_for_each(|flag| set(flag).map_err(|source| Unset { flag, source }))
 }
 
 fn set(flag: &str) -> io::Result<()> {

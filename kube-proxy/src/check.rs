@@ -1,46 +1,47 @@
 //! `kube-proxy check`: tells how this node differs from what the API server says, and changes nothing. What
 //! should be there is said by the functions that the loops go by.
 
-mod difference;
 pub mod nginxes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
-    net::Ipv4Addr,
+    net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
 use api_types::api::core::v1::Node;
-use component::{Runtime, host::node_name};
+use component::{
+    Runtime,
+    check::{Difference, report},
+    host::node_name,
+};
+use ipnet::IpNet;
 use kube::runtime::reflector::Store;
 use listwatch::ListWatch;
-use serde::Serialize;
+use netlink::Netlink;
 use tokio::time::timeout;
 
 use crate::{
     addresses::{Addresses, Loopback},
-    args::{Args, Output, ProxyMode},
-    backend,
+    announced::Announced,
+    announcer,
+    args::{Args, NginxForm, ProxyMode},
+    backend, client_addresses,
     configs::Configs,
     docker::Docker,
     firewall,
-    routes::{kernel::Kernel, steps},
+    instance::InstanceSpec,
+    plan::ServicePlan,
+    policy,
+    routes::{guard, kernel::Kernel, steps},
     self_made,
     world::{self, Here, RouterSettings, World},
 };
 
-pub use difference::Difference;
-
 /// An API server that has not listed everything by then is said to be away.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-#[derive(Serialize)]
-struct Report<'a> {
-    node: &'a str,
-    differences: &'a [Difference],
-}
 
 /// Prints the differences; an error if there are any.
 pub(crate) async fn run(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
@@ -52,24 +53,22 @@ pub(crate) async fn run(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
     let certificate = self_made::certificate(&args.state_dir);
     let certificate = certificate.context("cannot use --state-dir")?;
     let host_ports = args.ingress_host_ports;
+    let announced = Arc::<Announced>::default();
     let world = world.with_router(RouterSettings { host_ports, certificate });
+    let world = world.with_announced(announced.clone());
     let here = Here {
         node,
         service_cidr: args.service_cidr,
-        cluster_dns: args.cluster_dns,
+        cluster_dns: args.cluster_dns.map(IpAddr::V4),
         node_addresses: args.nodeport_addresses.clone(),
+        leads_by_rules: args.proxy_mode == ProxyMode::Nftables,
     };
     let differences = tokio::select! {
-        found = differences(args, &here, &world, &nodes) => found?,
+        found = differences(args, &here, &world, &nodes, &listwatch, &announced) => found?,
         () = watches => bail!("the watches have ended"),
         () = nodes_watch => bail!("the watch of nodes has ended"),
     };
-    print(args.output, &here.node, &differences).context("cannot print")?;
-    match differences.len() {
-        0 => Ok(()),
-        1 => bail!("1 difference"),
-        count => bail!("{count} differences"),
-    }
+    report(args.output, &here.node, &differences)
 }
 
 async fn differences(
@@ -77,38 +76,56 @@ async fn differences(
     here: &Here,
     world: &World,
     nodes: &Store<Node>,
+    listwatch: &ListWatch,
+    announced: &Announced,
 ) -> anyhow::Result<Vec<Difference>> {
     let listed = timeout(PATIENCE, world.ready_with_hosts());
     listed.await.context(
-        "the API server has not listed all Services, EndpointSlices, Nodes, DNS objects and Ingresses",
+        "the API server has not listed all Services, EndpointSlices, Nodes, DNS objects, Ingresses and Gateways",
     )?;
+    let announcements = announcer::differences(here, world, nodes, announced).await?;
     let kernel = Kernel::open().context("cannot look at the kernel's routes")?;
     let seen = kernel.look().await?;
+    let netlink = Netlink::open()?;
+    let (pods, keeps_clients) = (args.cluster_cidr.v4, args.nginx_keeps_clients());
+    let clients = client_addresses::differences(pods, &netlink, keeps_clients).await?;
+    if keeps_clients {
+        world.keep_clients_of(client_addresses::networks(pods, &netlink).await?);
+    }
     let place = world.place(here, &seen.local());
     let services = world.plans(&place);
-    let mut specs: Vec<_> = world.router(&place).iter().flat_map(backend::router::specs).collect();
-    let nginxes = match args.proxy_mode {
-        ProxyMode::Nginx => services.iter().map(backend::service::spec).collect(),
-        ProxyMode::Nftables => Vec::new(),
-    };
-    specs.extend(nginxes);
+    let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
+    let router = world.router(&place);
+    let of_router = router.iter().flat_map(backend::router::specs);
+    let gateways = world.gateways(&place).map(|(plans, _)| plans).unwrap_or_default();
+    let of_gateways = gateways.iter().flat_map(backend::gateway::specs);
+    let (mut specs, left_out) = specs(args, &services, &configs);
+    specs.extend(of_router.chain(of_gateways));
 
-    let nodes = nodes.state();
-    let plan = steps::plan(&args.host(&here.node), &seen, nodes.iter().map(AsRef::as_ref));
+    let all = nodes.state();
+    let host = args.host(&here.node);
+    let plan = steps::plan(&host, &seen, all.iter().map(AsRef::as_ref));
     let mut found = routes(&plan);
+    let unguarded = guard::differences(&host, &seen, &plan.overlay).await?;
+    found.extend(unguarded.into_iter().map(|message| Difference::new("vxlan", message)));
     found.extend(fence(args, &seen.routes));
+    found.extend(clients.into_iter().map(|message| Difference::new("rule", message)));
     let loopback = Loopback::open(args.service_cidr, args.cluster_cidr).await;
     let held = loopback.context("cannot look at addresses")?.list().await?.held;
-    let of_services = services.iter().map(|plan| (plan.ip, plan.to_string()));
+    let of_services =
+        services.iter().flat_map(|plan| plan.ips.iter().map(|ip| (*ip, plan.to_string())));
     let of_nginxes = specs
         .iter()
         .flat_map(|spec| spec.addresses.iter().map(|address| (*address, spec.owner.clone())));
-    let of_dns = args.cluster_dns.map(|address| (address, "DNS".to_owned()));
+    let of_dns = args.cluster_dns.map(|address| (IpAddr::V4(address), "DNS".to_owned()));
     found.extend(addresses(&of_services.chain(of_nginxes).chain(of_dns).collect(), &held));
-    found.extend(rules(args).await?);
+    let announcements = announcements.into_iter();
+    found.extend(announcements.map(|message| Difference::new("announcement", message)));
+    found.extend(rules(args, &services).await?);
+    found.extend(policies(args, here, kernel, world, nodes, listwatch).await?);
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &here.node);
-    let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
+    found.extend(left_out);
     match nginxes::differences(&docker, &configs, &specs).await {
         Ok(nginxes) => found.extend(nginxes),
         Err(error) => {
@@ -117,6 +134,22 @@ async fn differences(
         }
     }
     Ok(found)
+}
+
+/// The nginxes of Services that there should be, and what they leave out.
+fn specs(
+    args: &Args,
+    services: &[ServicePlan],
+    configs: &Configs,
+) -> (Vec<InstanceSpec>, Vec<Difference>) {
+    match (args.proxy_mode, args.nginx) {
+        (ProxyMode::Nginx, NginxForm::PerService) => {
+            let of_services = services.iter().flat_map(backend::service::specs);
+            (of_services.collect(), Vec::new())
+        }
+        (ProxyMode::Nginx, NginxForm::Shared) => nginxes::shared(configs, services),
+        (ProxyMode::Nftables, _) => (Vec::new(), Vec::new()),
+    }
 }
 
 fn routes(plan: &steps::Plan) -> Vec<Difference> {
@@ -138,14 +171,15 @@ fn routes(plan: &steps::Plan) -> Vec<Difference> {
 }
 
 /// Whether packets for addresses that no Service has stay here.
-fn fence(args: &Args, routes: &[netlink::Route]) -> Option<Difference> {
-    let range = args.service_cidr;
-    let fenced = routes.iter().any(|route| route.destination == range && !route.unicast);
-    (!fenced).then(|| Difference::new("route", format!("blackhole route of {range} is missing")))
+fn fence(args: &Args, routes: &[netlink::Route]) -> Vec<Difference> {
+    let is_fenced = |range: &IpNet| routes.iter().any(|it| it.destination == *range && !it.unicast);
+    let open = args.service_cidr.iter().filter(|range| !is_fenced(range));
+    let missing = |range: IpNet| format!("blackhole route of {range} is missing");
+    open.map(|range| Difference::new("route", missing(range))).collect()
 }
 
 /// `wanted`: each address, and whose it is.
-fn addresses(wanted: &BTreeMap<Ipv4Addr, String>, held: &BTreeSet<Ipv4Addr>) -> Vec<Difference> {
+fn addresses(wanted: &BTreeMap<IpAddr, String>, held: &BTreeSet<IpAddr>) -> Vec<Difference> {
     let missing = wanted.iter().filter(|(address, _)| !held.contains(address));
     let missing = missing.map(|(address, owner)| format!("{address} of {owner} is missing on lo"));
     let surplus = held.iter().filter(|held| !wanted.contains_key(held));
@@ -153,23 +187,35 @@ fn addresses(wanted: &BTreeMap<Ipv4Addr, String>, held: &BTreeSet<Ipv4Addr>) -> 
     missing.chain(surplus).map(|message| Difference::new("address", message)).collect()
 }
 
-async fn rules(args: &Args) -> anyhow::Result<Vec<Difference>> {
-    let wanted = firewall::table(args.service_cidr, args.cluster_cidr);
-    let found = packet_filter::differences(&[wanted]).await?;
+async fn rules(args: &Args, services: &[ServicePlan]) -> anyhow::Result<Vec<Difference>> {
+    let (ranges, pods) = (args.service_cidr, args.cluster_cidr);
+    let carrying = match args.proxy_mode {
+        ProxyMode::Nginx => None,
+        ProxyMode::Nftables => Some(services),
+    };
+    let mut found = firewall::differences(&ranges, &pods).await?;
+    found.extend(backend::differences(&ranges, &pods, carrying).await?);
     Ok(found.into_iter().map(|message| Difference::new("rule", message)).collect())
 }
 
-fn print(output: Output, node: &str, differences: &[Difference]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, &Report { node, differences })?;
-            writeln!(out)
+async fn policies(
+    args: &Args,
+    here: &Here,
+    kernel: Kernel,
+    world: &World,
+    nodes: &Store<Node>,
+    listwatch: &ListWatch,
+) -> anyhow::Result<Vec<Difference>> {
+    let found = match args.network_policy {
+        false => policy::left(here).await?,
+        true => {
+            let found = policy::differences(here.clone(), kernel, world, nodes, listwatch);
+            timeout(PATIENCE, found).await.context(
+                "the API server has not listed all NetworkPolicies, pods and namespaces",
+            )??
         }
-        Output::Text => differences
-            .iter()
-            .try_for_each(|Difference { part, message }| writeln!(out, "{part}: {message}")),
-    }
+    };
+    Ok(found.into_iter().map(|message| Difference::new("policy", message)).collect())
 }
 
 #[cfg(test)]

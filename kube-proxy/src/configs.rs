@@ -88,6 +88,11 @@ impl Directory {
         self.run().join(STATUS)
     }
 
+    /// The configuration that lies there.
+    pub(crate) fn text(&self) -> Option<String> {
+        fs::read_to_string(self.0.join(CONFIG)).ok()
+    }
+
     /// Puts `text` in place of what is there, at once or not at all. The files that it names are there
     /// before it, and those that only the text before it named go after it.
     pub fn write(&self, text: &str, files: &Files) -> Result<(), ConfigError> {

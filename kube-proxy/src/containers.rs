@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 
 pub use crate::instance::Found;
-use crate::{configs::Directory, instance::InstanceSpec, status::InForce};
+use crate::{configs::Directory, instance::InstanceSpec, status::InForce, workers::OldWorkers};
 
 /// Names the Service, as `<namespace>/<name>`, on its container.
 pub const SERVICE_LABEL: &str = "io.minik8s.service";
@@ -67,6 +67,6 @@ pub trait Containers: Send + Sync {
     /// What the nginx of `directory` goes by; nothing if it does not answer.
     async fn in_force(&self, directory: &Directory) -> Option<InForce>;
 
-    /// Ends workers of earlier configurations beyond so many; how many.
-    async fn end_surplus_workers(&self, nginx: &InForce, limit: usize) -> io::Result<usize>;
+    /// Ends workers of earlier configurations beyond so many.
+    async fn end_surplus_workers(&self, nginx: &InForce, limit: usize) -> io::Result<OldWorkers>;
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use tokio::time;
 use tracing::debug;
 
 use crate::{
-    backend::service,
+    backend::{service, shared},
     configs::Directory,
     containers::{
         ContainerError, Containers, FORMAT, FORMAT_LABEL, Found, IP_LABEL, KIND_LABEL, NODE_LABEL,
@@ -30,7 +30,7 @@ use crate::{
     nginx::CONFIG_DIR,
     status::{self, InForce},
     wake::Wake,
-    workers,
+    workers::{self, OldWorkers},
 };
 
 /// Where a container keeps its socket.
@@ -79,10 +79,9 @@ impl Docker {
     /// No restart policy: the daemon would start it before its address is there, and only kube-proxy
     /// decides what runs.
     fn body(&self, spec: &InstanceSpec, directory: &Directory) -> ContainerCreateBody {
-        let file = format!("{CONFIG_DIR}/nginx.conf");
         ContainerCreateBody {
             image: Some(self.image.clone()),
-            cmd: Some(["nginx", "-c", &file].map(str::to_owned).to_vec()),
+            cmd: Some(command(spec)),
             labels: Some(self.marks(spec)),
             stop_signal: Some("SIGQUIT".to_owned()),
             host_config: Some(HostConfig {
@@ -99,7 +98,7 @@ impl Docker {
     }
 
     fn marks(&self, spec: &InstanceSpec) -> HashMap<String, String> {
-        let addresses: Vec<_> = spec.addresses.iter().map(Ipv4Addr::to_string).collect();
+        let addresses: Vec<_> = spec.addresses.iter().map(IpAddr::to_string).collect();
         let marks = [
             (FORMAT_LABEL, FORMAT.to_owned()),
             (KIND_LABEL, spec.kind.clone()),
@@ -162,11 +161,22 @@ impl Containers for Docker {
         status::ask(&directory.status_socket()).await
     }
 
-    async fn end_surplus_workers(&self, nginx: &InForce, limit: usize) -> io::Result<usize> {
-        let Some(master) = nginx.master else { return Ok(0) };
+    async fn end_surplus_workers(&self, nginx: &InForce, limit: usize) -> io::Result<OldWorkers> {
+        let Some(master) = nginx.master else { return Ok(OldWorkers::default()) };
         let ending = tokio::task::spawn_blocking(move || workers::end_surplus(master, limit));
         ending.await.map_err(io::Error::other)?
     }
+}
+
+/// The master has a file for each socket: of all Services these may be more than a daemon gives a container's processes
+/// to begin with.
+fn command(spec: &InstanceSpec) -> Vec<String> {
+    let command = format!("nginx -c {CONFIG_DIR}/nginx.conf");
+    if spec.uid == shared::UID {
+        let raise = "ulimit -n \"$(ulimit -Hn)\"; exec";
+        return ["sh", "-c", &format!("{raise} {command}")].map(str::to_owned).to_vec();
+    }
+    command.split(' ').map(str::to_owned).collect()
 }
 
 fn mounts(directory: &Directory) -> Vec<Mount> {
@@ -195,7 +205,7 @@ fn found(summary: ContainerSummary) -> Option<Found> {
     })
 }
 
-fn addresses(mark: Option<&String>) -> BTreeSet<Ipv4Addr> {
+fn addresses(mark: Option<&String>) -> BTreeSet<IpAddr> {
     mark.into_iter().flat_map(|mark| mark.split(',')).filter_map(|ip| ip.parse().ok()).collect()
 }
 

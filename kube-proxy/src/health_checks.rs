@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::SocketAddrV4,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct HealthChecks {
     /// By uid.
     wanted: BTreeMap<String, Wanted>,
-    serving: BTreeMap<(String, SocketAddrV4), AbortOnDropHandle<()>>,
+    serving: BTreeMap<(String, SocketAddr), AbortOnDropHandle<()>>,
     /// Whether Services are served as they should be, but for single ones.
     proxies: Arc<AtomicBool>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct HealthChecks {
 #[derive(Debug)]
 struct Wanted {
     owner: String,
-    sockets: Vec<SocketAddrV4>,
+    sockets: Vec<SocketAddr>,
     answer: Answer,
 }
 
@@ -60,7 +60,7 @@ impl HealthChecks {
     pub(crate) fn want(&mut self, plan: &ServicePlan) {
         let Some(check) = plan.outside.health_check else { return self.forget(&plan.uid) };
         let addresses = plan.outside.node_addresses.iter();
-        let sockets = addresses.map(|address| SocketAddrV4::new(*address, check.port)).collect();
+        let sockets = addresses.map(|address| SocketAddr::new(*address, check.port)).collect();
         let wanted = self.wanted.entry(plan.uid.clone()).or_insert_with(|| Wanted {
             owner: plan.to_string(),
             sockets: Vec::new(),
@@ -108,7 +108,7 @@ impl HealthChecks {
     }
 }
 
-async fn serve(socket: SocketAddrV4, answer: Answer) -> io::Result<AbortOnDropHandle<()>> {
+async fn serve(socket: SocketAddr, answer: Answer) -> io::Result<AbortOnDropHandle<()>> {
     let listener = TcpListener::bind(socket).await?;
     let router = Router::new().fallback(respond).with_state(answer);
     let serving = async move { drop(axum::serve(listener, router).await) };
@@ -137,7 +137,7 @@ async fn respond(State(answer): State<Answer>) -> impl IntoResponse {
     (status, headers, body.to_string())
 }
 
-fn failure(owner: &str, uid: &str, socket: SocketAddrV4, source: io::Error) -> Failure {
+fn failure(owner: &str, uid: &str, socket: SocketAddr, source: io::Error) -> Failure {
     Failure {
         subject: owner.to_owned(),
         uid: Some(uid.to_owned()),
@@ -159,14 +159,15 @@ mod tests {
 
     fn plan(port: u16, endpoints: usize) -> ServicePlan {
         let health_check = Some(HealthCheck { port, endpoints });
-        let node_addresses = [Ipv4Addr::LOCALHOST].into();
+        let node_addresses = [Ipv4Addr::LOCALHOST.into()].into();
         ServicePlan {
             namespace: "default".to_owned(),
             name: "web".to_owned(),
             uid: "u1".to_owned(),
-            ip: Ipv4Addr::new(10, 96, 0, 10),
+            ips: [[10, 96, 0, 10].into()].into(),
             affinity: None,
             balancing: Balancing::default(),
+            kept: [].into(),
             outside: Outside { health_check, node_addresses, ..Outside::default() },
             ports: Vec::new(),
         }

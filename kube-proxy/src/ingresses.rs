@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fmt::{self, Debug},
-    net::Ipv4Addr,
+    fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +19,6 @@ use component::server_certificate::{SECRET_TYPE, ServerCertificate};
 use futures::{
     Stream, StreamExt,
     future::{self, BoxFuture},
-    stream,
 };
 use kube::{
     Api,
@@ -29,7 +28,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use listwatch::{ListWatch, Scope};
+use listwatch::{ListWatch, Scope, absent_is_empty};
 use parking_lot::Mutex;
 use tracing::warn;
 
@@ -56,7 +55,7 @@ impl fmt::Debug for Ingresses {
 type Certificates = HashMap<ObjectRef<Secret>, (Option<String>, Option<Certificate>)>;
 
 /// A watch of one kind.
-type Watch = BoxFuture<'static, ()>;
+pub(crate) type Watch = BoxFuture<'static, ()>;
 
 impl Ingresses {
     /// What has to be polled for them to be kept up to date, and `note` to be called after changes.
@@ -139,13 +138,14 @@ impl Ingresses {
 }
 
 /// The internal addresses of these nodes.
-pub(crate) fn addresses<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<Ipv4Addr> {
+pub(crate) fn addresses<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<IpAddr> {
     let all = nodes.into_iter().filter_map(|node| node.status.as_ref()?.addresses.as_ref());
     let internal = all.flatten().filter(|address| address.type_ == "InternalIP");
     internal.filter_map(|address| address.address.parse().ok()).collect()
 }
 
-fn follow<K: Send + 'static>(
+/// Polls a watch of one kind; `note` is called after changes, with whether a list is complete.
+pub(crate) fn follow<K: Send + 'static>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
     note: impl Fn(bool) + Send + 'static,
 ) -> Watch {
@@ -158,17 +158,5 @@ fn follow<K: Send + 'static>(
                 Err(error) => warn!(%error, "watching"),
             }
         }
-    })
-}
-
-/// An API server that has no such kind has no objects of it.
-pub(crate) fn absent_is_empty<K: Debug>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-) -> impl Stream<Item = watcher::Result<Event<K>>> {
-    events.flat_map(|event| match event {
-        Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
-            stream::iter(vec![Ok(Event::Init), Ok(Event::InitDone)])
-        }
-        event => stream::iter(vec![event]),
     })
 }

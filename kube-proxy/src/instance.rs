@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -21,6 +21,11 @@ use crate::{
 const RESTART_INTERVAL: Duration = Duration::from_secs(10);
 /// A reload takes 0.07 s, a start some tenths; what takes this long needs telling again.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two reloads, for each worker that there is: each reload may leave one more to its clients, and their number has a
+/// bound. The more there are, the rarer are those reloads that a flood of changes costs.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A change is told by then, in whatever flood. Less than [`PATIENCE`], so that it is not taken for one that is not heard.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// An nginx to have on this node, whatever object it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +41,7 @@ pub struct InstanceSpec {
     /// Labels of the container that say what it is for.
     pub labels: BTreeMap<String, String>,
     /// The virtual IPs that it listens on. With others it would be another one.
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
     /// What it does.
     pub configuration: Configuration,
 }
@@ -53,7 +58,7 @@ pub struct Found {
     /// That object's uid.
     pub uid: String,
     /// The virtual IPs that it was made for.
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
     /// Whether its nginx runs.
     pub running: bool,
     /// Whether it was made as it would be made now.
@@ -70,11 +75,14 @@ pub(crate) struct Instance {
     /// The object that it is for, for messages.
     pub(crate) owner: String,
     /// Those that it was made for.
-    addresses: BTreeSet<Ipv4Addr>,
+    addresses: BTreeSet<IpAddr>,
     /// Whether it was made in the present way.
     current: bool,
     running: bool,
     started: Option<Instant>,
+    reloaded: Option<Instant>,
+    /// Of earlier configurations, when it came to go by the present one.
+    old_workers: usize,
     in_force: Option<(Generation, Telling)>,
     clients: Clients,
     /// The last of this program; nothing if it has not told it anything.
@@ -128,6 +136,8 @@ impl Instance {
             current: true,
             running: false,
             started: None,
+            reloaded: None,
+            old_workers: 0,
             in_force: None,
             clients: Clients::default(),
             telling: None,
@@ -147,6 +157,8 @@ impl Instance {
             current: found.current,
             running: found.running,
             started: None,
+            reloaded: None,
+            old_workers: 0,
             in_force: None,
             clients: Clients::default(),
             telling: None,
@@ -166,8 +178,22 @@ impl Instance {
     pub(crate) fn started(&mut self) {
         self.running = true;
         self.started = Some(Instant::now());
+        (self.reloaded, self.old_workers) = (None, 0);
         self.in_force = None;
         self.expect(None);
+    }
+
+    /// It was just signalled. What it has not taken, and is told again, leaves no worker.
+    pub(crate) fn reloaded(&mut self, generation: &Generation) {
+        let told = self.told.as_ref().and_then(|told| told.generation.as_ref());
+        if told != Some(generation) {
+            self.reloaded = Some(Instant::now());
+        }
+    }
+
+    /// So many workers of its earlier configurations stay with their clients.
+    pub(crate) fn keeps_old_workers(&mut self, count: usize) {
+        self.old_workers = count;
     }
 
     /// It was just started, or signalled, to read its configuration.
@@ -226,7 +252,7 @@ impl Instance {
     }
 
     /// The addresses that it listens on.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Ipv4Addr> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &IpAddr> {
         self.addresses.iter()
     }
 
@@ -265,15 +291,27 @@ impl Instance {
             false if self.may_start() => Step::Start,
             false => Step::Wait,
             true if self.goes_by(wanted) => Step::Nothing,
-            true if self.is_about_to_answer(wanted) => Step::Wait,
+            true if self.is_about_to_answer(wanted) || self.pauses() => Step::Wait,
             true => Step::Reload,
         }
+    }
+
+    /// Whether it was signalled a moment ago. Changes that come meanwhile are told together.
+    pub(crate) fn pauses(&self) -> bool {
+        let workers = u32::try_from(self.old_workers).unwrap_or(u32::MAX).saturating_add(1);
+        let pause = PAUSE.saturating_mul(workers).min(LONGEST_PAUSE);
+        self.reloaded.is_some_and(|at| at.elapsed() < pause)
+    }
+
+    /// Whether it goes by a configuration, be it an older one.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.in_force.is_some()
     }
 
     /// One that does not answer yet would not hear a signal either.
     fn is_about_to_answer(&self, wanted: &Generation) -> bool {
         self.told.as_ref().is_some_and(|told| {
-            let hears_us = self.in_force.is_some() && told.generation.as_ref() != Some(wanted);
+            let hears_us = self.has_answered() && told.generation.as_ref() != Some(wanted);
             !hears_us && told.at.elapsed() < PATIENCE
         })
     }

@@ -8,21 +8,28 @@
 //!
 //! [`routes`] is the same for routes, with a loop of its own: neither waits for the other.
 //! [`dns`] answers for the names of Services, and is the one thing that is not there while this program is away.
+//! [`announcer`] settles with other hosts who answers for load balancers' addresses.
 //! [`policy`] keeps from pods what NetworkPolicies don't allow.
 //! [`check`] tells how this node differs from all that, and changes nothing.
 //! `witness` tells the node controller which other hosts are reached from here.
 
 pub mod addresses;
+pub mod announced;
+pub mod announcer;
 mod args;
 pub mod backend;
 mod bridged;
 pub mod check;
+pub mod client_addresses;
 mod clients;
 pub mod configs;
 pub mod containers;
 pub mod dns;
 pub mod docker;
+pub mod family;
 pub mod firewall;
+pub mod gateway;
+mod gateways;
 mod health_checks;
 mod host_ports;
 mod ingresses;
@@ -45,7 +52,7 @@ mod witness;
 pub mod workers;
 pub mod world;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use anyhow::{Context, bail};
 use component::{Check, Runtime, events::Recorder, host::node_name, resolv_conf};
@@ -54,12 +61,15 @@ use futures::{
     future::{LocalBoxFuture, select_all},
 };
 use listwatch::ListWatch;
+use netlink::Netlink;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     addresses::Loopback,
-    args::{Command, ProxyMode},
-    backend::{Backend, Nftables, Nginx, WithoutRules},
+    announced::Announced,
+    announcer::Announcer,
+    args::{Command, NginxForm, ProxyMode},
+    backend::{Backend, Nftables, Nginx, SharedNginx, WithoutRules, shared::HostSockets},
     configs::Configs,
     dns::Dns,
     docker::Docker,
@@ -89,6 +99,9 @@ pub async fn main(args: Args, runtime: Runtime) -> anyhow::Result<()> {
 }
 
 async fn work(args: Args, runtime: Runtime) -> anyhow::Result<()> {
+    if args.service_cidr.v6.is_some() != args.cluster_cidr.v6.is_some() {
+        bail!("--service-cidr and --cluster-cidr: both need an IPv6 network, or neither");
+    }
     let client = component::client(&args.client).await?;
     let redis = args.client.redis.server()?;
     let listwatch = ListWatch::new(client, redis.as_ref(), &runtime.tasks)?;
@@ -99,35 +112,38 @@ async fn work(args: Args, runtime: Runtime) -> anyhow::Result<()> {
     let recorder = Recorder::new(&runtime.tasks, listwatch.client().clone(), "kube-proxy", &node);
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &node);
-    let addresses = hold_addresses(&args).await?.without(args.cluster_dns);
+    let addresses = hold_addresses(&args).await?.without(args.cluster_dns.map(IpAddr::V4));
     let (dns, dns_addresses) = (make_dns(&args, &runtime)?, hold_addresses(&args).await?);
     let dns_check = runtime.health.check("dns");
     if dns.is_none() {
         dns_check.ready();
     }
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
-    let mut backend = carry_services(&args, docker.clone(), addresses, configs);
+    let mut backend = carry_services(&args, docker.clone(), addresses, configs)?;
+    let clients = keep_clients(&args, &runtime).await?;
     let host = args.host(&node);
     let mut routes = keep_routes(host, recorder.clone(), routes_check, &runtime)?;
     let here = Here {
         node,
         service_cidr: args.service_cidr,
-        cluster_dns: args.cluster_dns,
+        cluster_dns: args.cluster_dns.map(IpAddr::V4),
         node_addresses: args.nodeport_addresses.clone(),
+        leads_by_rules: args.proxy_mode == ProxyMode::Nftables,
     };
+    let (announced, announcing) =
+        (Arc::<Announced>::default(), runtime.health.check("load balancers"));
+    let announcer = Announcer::new(here.clone(), announced.clone(), recorder.clone(), announcing);
+    let mut announcer = announcer.context("cannot announce load balancers' addresses")?;
     let outlets = Outlets { check, metrics: Metrics::register(&runtime.metrics), recorder };
     let (wake, routes_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
     let mut policies = keep_policies(&args, &here, &runtime).await?;
-    let node_wake = Arc::new(Wake::default());
-    let wakes = [wake.clone(), routes_wake.clone(), node_wake.clone()].into_iter();
+    let (node_wake, announcer_wake) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
+    let wakes = [&wake, &routes_wake, &node_wake, &announcer_wake].into_iter().cloned();
     let wakes = wakes.chain(policies.as_ref().map(policy::Keeper::wake)).collect();
     let (nodes, nodes_watch) = world::follow(&listwatch, wakes);
     let follower = dns.clone().map(|dns| Arc::new(dns) as Arc<dyn Follower>);
     let (world, watches) = World::watch(&listwatch, nodes.clone(), &wake, follower);
-    let certificate = self_made::certificate(&args.state_dir);
-    let certificate = certificate.context("cannot make a certificate in --state-dir")?;
-    let host_ports = args.ingress_host_ports;
-    let world = world.with_router(RouterSettings { host_ports, certificate });
+    let world = world.with_router(router_settings(&args)?).with_announced(announced);
     let (client, name) = (listwatch.client(), &here.node);
 
     let mut parts: Vec<Part<'_>> = vec![
@@ -140,11 +156,15 @@ async fn work(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         ("keeping routes", routes.run(&nodes, &routes_wake).boxed_local()),
         (
             "telling of host ports",
-            host_ports::keep(client, name, &nodes, &node_wake, host_ports).boxed_local(),
+            host_ports::keep(client, name, &nodes, &node_wake, args.ingress_host_ports)
+                .boxed_local(),
         ),
+        ("announcing", announcer.run(&world, &nodes, &announcer_wake, &wake).boxed_local()),
         ("asking other hosts", witness::run(&here.node, &nodes, &listwatch).boxed_local()),
         ("following Docker's events", docker.follow_deaths(&wake).boxed_local()),
     ];
+    let keeping = clients.iter().map(|clients| clients.run(&world, &wake).boxed_local());
+    parts.extend(keeping.map(|part| ("keeping addresses of clients", part)));
     if let Some(policies) = &mut policies {
         let keeping = policies.run(&world, &nodes, &listwatch);
         parts.push(("keeping network policies", keeping.boxed_local()));
@@ -153,7 +173,9 @@ async fn work(args: Args, runtime: Runtime) -> anyhow::Result<()> {
         let serving = dns.run(&dns_addresses, &listwatch, &dns_check);
         parts.push(("serving DNS", serving.boxed_local()));
     }
-    run(&runtime.shutdown, parts).await
+    let ended = run(&runtime.shutdown, parts).await;
+    announcer.leave().await;
+    ended
 }
 
 /// What it does, and doing it.
@@ -179,23 +201,41 @@ fn carry_services(
     docker: Docker,
     addresses: Loopback,
     configs: Configs,
-) -> Box<dyn Backend> {
-    let range = args.service_cidr;
-    match args.proxy_mode {
-        ProxyMode::Nginx => {
-            let nginx = Nginx(Reconciler::new(docker, addresses, configs));
-            Box::new(WithoutRules::new(range, nginx))
+) -> anyhow::Result<Box<dyn Backend>> {
+    let ranges = args.service_cidr;
+    match (args.proxy_mode, args.nginx) {
+        (ProxyMode::Nginx, NginxForm::PerService) => {
+            by_nginx_alone(args, Nginx(Reconciler::new(docker, addresses, configs)))
         }
-        ProxyMode::Nftables => {
-            Box::new(Nftables::new(range, args.cluster_cidr, docker, addresses, configs))
+        (ProxyMode::Nginx, NginxForm::Shared) => {
+            let sockets = Box::new(HostSockets);
+            by_nginx_alone(args, SharedNginx::new(ranges, docker, addresses, configs, sockets))
+        }
+        (ProxyMode::Nftables, _) => {
+            Ok(Box::new(Nftables::new(ranges, args.cluster_cidr, docker, addresses, configs)))
         }
     }
+}
+
+fn by_nginx_alone<B: Backend + 'static>(args: &Args, nginx: B) -> anyhow::Result<Box<dyn Backend>> {
+    let nginx = WithoutRules::new(args.service_cidr, nginx);
+    if args.nginx_keeps_clients() {
+        return Ok(Box::new(nginx));
+    }
+    let left = client_addresses::Left { pods: args.cluster_cidr.v4, kernel: Netlink::open()? };
+    Ok(Box::new(nginx.and_without(Box::new(left))))
+}
+
+fn router_settings(args: &Args) -> anyhow::Result<RouterSettings> {
+    let certificate = self_made::certificate(&args.state_dir);
+    let certificate = certificate.context("cannot make a certificate in --state-dir")?;
+    Ok(RouterSettings { host_ports: args.ingress_host_ports, certificate })
 }
 
 /// Nothing, if none is wanted here.
 fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
     let Some(address) = args.cluster_dns else { return Ok(None) };
-    if !args.service_cidr.contains(&address) {
+    if !args.service_cidr.contains(address.into()) {
         bail!("--cluster-dns: {address} is not in --service-cidr {}", args.service_cidr);
     }
     if args.dns_upstream.iter().any(|server| server.ip() == address) {
@@ -208,7 +248,7 @@ fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
     let settings = dns::Settings {
         address,
         domain: args.cluster_domain.clone(),
-        ranges: vec![args.service_cidr, args.cluster_cidr],
+        ranges: args.service_cidr.iter().chain(args.cluster_cidr.iter()).collect(),
         upstream: args.dns_upstream.clone(),
         host_file: args.resolv_conf.clone().unwrap_or_else(resolv_conf::host_file),
         stubs: args.dns_stub.clone(),
@@ -224,12 +264,29 @@ async fn keep_policies(
     runtime: &Runtime,
 ) -> anyhow::Result<Option<policy::Keeper>> {
     if !args.network_policy {
-        policy::remove(&here.node).await.context("cannot remove the rules of network policies")?;
+        policy::remove(here).await.context("cannot remove the rules of network policies")?;
         return Ok(None);
     }
     let outlets = policy::Outlets::new(runtime.health.check("network policies"), &runtime.metrics);
     let kernel = Kernel::open().context("cannot keep network policies")?;
     Ok(Some(policy::Keeper::new(here.clone(), kernel, outlets)))
+}
+
+/// Nothing, if nginx is not to speak from them. What brings answers back goes once no nginx does, or Services have none.
+async fn keep_clients(
+    args: &Args,
+    runtime: &Runtime,
+) -> anyhow::Result<Option<client_addresses::Keeper>> {
+    let (pods, kernel) = (args.cluster_cidr.v4, Netlink::open()?);
+    if args.nginx_keeps_clients() {
+        let check = runtime.health.check("addresses of clients");
+        return Ok(Some(client_addresses::Keeper { pods, kernel, check }));
+    }
+    if args.proxy_mode == ProxyMode::Nftables {
+        let removed = client_addresses::remove(pods, &kernel).await;
+        removed.context("cannot remove the rules by which nginx kept clients' addresses")?;
+    }
+    Ok(None)
 }
 
 fn keep_routes(
@@ -240,7 +297,7 @@ fn keep_routes(
 ) -> anyhow::Result<Routes> {
     let metrics = RouteMetrics::register(&runtime.metrics);
     let kernel = Kernel::open().context("cannot keep routes")?;
-    Ok(Routes::new(host, kernel, RouteOutlets { check, metrics, recorder }))
+    Ok(Routes::new(host, kernel, RouteOutlets { check, metrics, recorder }).guarded())
 }
 
 #[cfg(test)]

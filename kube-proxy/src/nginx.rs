@@ -4,8 +4,13 @@
 //! was taken is asked of the nginx itself, which keeps the old configuration if it can't use the new
 //! one, and says so only in its log.
 
+mod certificate;
 mod files;
+mod forwarded;
 pub mod http;
+mod location;
+pub mod routed;
+mod words;
 
 use std::time::Duration;
 
@@ -20,9 +25,9 @@ pub const STATUS_SOCKET: &str = "/run/minik8s/status";
 /// which may be 1,024; a daemon that allows no container so many leaves the worker with what it has.
 const OTHER_FILES: usize = 256;
 
-/// Connections that all workers of an nginx together may hold beside the present one, after reloads
+/// Connections that all workers of an nginx together may usually hold beside the present one, after reloads
 /// and as long as their clients stay: about 110 MB.
-const CONNECTIONS_OF_DRAINING_WORKERS: usize = 262_144;
+pub const DRAINING_CONNECTIONS: usize = 262_144;
 
 /// What distinguishes a configuration from others: its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct Configuration {
     pub http: Http,
     /// Clients stay with one endpoint until they have been away for so long.
     pub affinity: Option<Duration>,
+    /// How many connections the workers of earlier configurations have places for, who may stay with their clients.
+    pub draining_connections: usize,
 }
 
 /// Stands in [`Configuration::stream`] for the epoch: no text that nginx can read contains it.
@@ -92,7 +99,7 @@ impl Configuration {
         let mut files = Files::new();
         let template = self.template(epoch, &mut files);
         let generation = Generation::of(&template);
-        let draining_workers = CONNECTIONS_OF_DRAINING_WORKERS / self.connections.max(1);
+        let draining_workers = self.draining_connections / self.connections.max(1);
         Config { template, files, generation, epoch, draining_workers }
     }
 

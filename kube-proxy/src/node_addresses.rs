@@ -1,17 +1,17 @@
 //! At which addresses of this host there are node ports.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, str::FromStr};
+use std::{collections::BTreeSet, net::IpAddr, str::FromStr};
 
-use component::network;
-use ipnet::Ipv4Net;
+use component::network::{NetworkFault, Networks};
+use ipnet::IpNet;
 
 /// Which addresses are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeAddresses {
-    /// The node's own, as its Node has it.
+    /// The node's own, as its Node has them: one of each family.
     Primary,
     /// All of a range.
-    Range(Ipv4Net),
+    Range(IpNet),
 }
 
 impl FromStr for NodeAddresses {
@@ -20,7 +20,10 @@ impl FromStr for NodeAddresses {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "primary" => Ok(NodeAddresses::Primary),
-            range => network::parse(range).map(NodeAddresses::Range).map_err(|why| why.to_string()),
+            range => {
+                let range: Networks = range.parse().map_err(|why: NetworkFault| why.to_string())?;
+                Ok(NodeAddresses::Range(range.primary()))
+            }
         }
     }
 }
@@ -28,12 +31,12 @@ impl FromStr for NodeAddresses {
 /// Those of `addresses` that are meant; nothing said means all.
 pub(crate) fn chosen(
     wanted: &[NodeAddresses],
-    addresses: &BTreeSet<Ipv4Addr>,
-    primary: Option<Ipv4Addr>,
-) -> BTreeSet<Ipv4Addr> {
-    let is_meant = |address: &Ipv4Addr| {
+    addresses: &BTreeSet<IpAddr>,
+    primary: &[IpAddr],
+) -> BTreeSet<IpAddr> {
+    let is_meant = |address: &IpAddr| {
         wanted.iter().any(|wanted| match wanted {
-            NodeAddresses::Primary => primary == Some(*address),
+            NodeAddresses::Primary => primary.contains(address),
             NodeAddresses::Range(range) => range.contains(address),
         })
     };
@@ -46,16 +49,18 @@ mod tests {
 
     #[test]
     fn node_ports_are_where_they_are_said_to_be() {
-        let all = ["127.0.0.1", "192.0.2.7", "198.51.100.7"].map(|ip| ip.parse().unwrap());
+        let all =
+            ["127.0.0.1", "192.0.2.7", "198.51.100.7", "2001:db8::7"].map(|ip| ip.parse().unwrap());
         let check = |wanted: &[&str], expected: &[usize]| {
             let wanted: Vec<_> = wanted.iter().map(|it| it.parse().unwrap()).collect();
             let expected = expected.iter().map(|number| all[*number]).collect();
-            assert_eq!(chosen(&wanted, &all.into(), Some(all[1])), expected);
+            assert_eq!(chosen(&wanted, &all.into(), &all[1..2]), expected);
         };
-        check(&[], &[0, 1, 2]);
+        check(&[], &[0, 1, 2, 3]);
         check(&["primary"], &[1]);
         check(&["127.0.0.0/8", "198.51.100.0/24"], &[0, 2]);
         check(&["203.0.113.0/24"], &[]);
+        check(&["2001:db8::/64"], &[3]);
         assert!("secondary".parse::<NodeAddresses>().is_err());
     }
 }

@@ -9,11 +9,11 @@ mod protocol;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use api_machinery::host_routes::is_router;
+use api_machinery::{gateway::is_of_gateway, host_routes::is_router};
 use api_types::{
     api::{
         core::v1::{Service, ServicePort, ServiceSpec},
@@ -21,6 +21,7 @@ use api_types::{
     },
     meta::ObjectMeta,
 };
+use component::dual_stack::DualStack;
 use ipnet::Ipv4Net;
 
 use self::endpoints::Offered;
@@ -45,13 +46,15 @@ pub struct ServicePlan {
     pub name: String,
     /// The Service's uid. A Service made anew under an old name is another one.
     pub uid: String,
-    /// The virtual IP.
-    pub ip: Ipv4Addr,
+    /// The virtual IPs, one of each family that it has. Connections to one are led to endpoints of its family.
+    pub ips: BTreeSet<IpAddr>,
     /// `sessionAffinity: ClientIP`: a client stays with one endpoint, until it has been away for so
     /// long.
     pub affinity: Option<Duration>,
     /// Which endpoint takes a connection, without affinity.
     pub balancing: Balancing,
+    /// The networks of those clients whose addresses endpoints are to see; that is not the Service's matter.
+    pub kept: BTreeSet<Ipv4Net>,
     /// How it is reached beside its virtual IP.
     pub outside: Outside,
     /// All ports, those without an endpoint too; no two with the same number and protocol.
@@ -65,22 +68,23 @@ pub struct PortPlan {
     pub port: u16,
     /// Its protocol.
     pub protocol: Protocol,
-    /// Where connections to the virtual IP go; empty means that they are refused.
-    pub endpoints: BTreeSet<SocketAddrV4>,
+    /// Where connections to the virtual IPs go; empty means that they are refused. Those to an address are led to those of
+    /// its family.
+    pub endpoints: BTreeSet<SocketAddr>,
     /// The same port at [`Outside::node_addresses`].
     pub node_port: Option<u16>,
     /// Where connections go that come by whatever [`Outside`] names; empty means that they are refused, or that there is
     /// no such way.
-    pub outside_endpoints: BTreeSet<SocketAddrV4>,
+    pub outside_endpoints: BTreeSet<SocketAddr>,
 }
 
 /// Where a port of a Service leads on whatever host: what traffic policies and hints keep apart, together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Anywhere {
     /// The endpoints that some host may choose.
-    pub usable: BTreeSet<SocketAddrV4>,
+    pub usable: BTreeSet<SocketAddr>,
     /// All: those too that may become such.
-    pub all: BTreeSet<SocketAddrV4>,
+    pub all: BTreeSet<SocketAddr>,
 }
 
 /// Which endpoint takes a connection: the annotation `minik8s.io/load-balancing`.
@@ -95,7 +99,7 @@ pub enum Balancing {
     LeastConnections,
 }
 
-/// The plans of all Services that have a virtual IP in the range, by namespace and name.
+/// The plans of all Services that have a virtual IP in one of the ranges, by namespace and name.
 pub fn plan<'a>(
     place: &Place,
     services: impl IntoIterator<Item = &'a Service>,
@@ -110,7 +114,7 @@ pub fn plan<'a>(
     plans
 }
 
-/// The plan of one Service, of which these are the slices; nothing if it has no virtual IP in the range.
+/// The plan of one Service, of which these are the slices; nothing if it has no virtual IP in one of the ranges.
 pub fn plan_service<'a>(
     place: &Place,
     service: &Service,
@@ -118,17 +122,20 @@ pub fn plan_service<'a>(
 ) -> Option<ServicePlan> {
     let ObjectMeta { namespace, name, uid, .. } = &service.metadata;
     let spec = service.spec.as_ref()?;
-    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
-    let slices: Vec<_> = slices.collect();
+    let ips = addresses(place, service);
+    let is_served = !ips.is_empty() && !ips.iter().any(|ip| is_own(place, service, *ip));
+    is_served.then_some(())?;
+    let slices = by_family(slices, |ip| place::has_family(&ips, ip));
     Some(ServicePlan {
         namespace: namespace.clone()?,
         name: name.clone()?,
         uid: uid.clone()?,
-        ip: address(place, service).filter(|ip| !is_own(place, service, *ip))?,
         affinity: affinity(spec),
         balancing: balancing(&service.metadata),
-        outside: Outside::plan(place, service, &slices),
+        kept: BTreeSet::new(),
+        outside: Outside::plan(place, service, &ips, &slices),
         ports: plan_ports(place, spec, &slices),
+        ips,
     })
 }
 
@@ -138,8 +145,7 @@ pub fn anywhere<'a>(
     service: &Service,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
 ) -> BTreeMap<(u16, Protocol), Anywhere> {
-    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
-    let slices: Vec<_> = slices.collect();
+    let slices = by_family(slices, |ip| place.service_cidr.has_family_of(ip)).concat();
     let mut ports = BTreeMap::new();
     for port in service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()) {
         let Some((number, protocol)) = listening(port) else { continue };
@@ -150,9 +156,34 @@ pub fn anywhere<'a>(
     ports
 }
 
-/// The virtual IP, if it is one in the range.
-pub(crate) fn address(place: &Place, service: &Service) -> Option<Ipv4Addr> {
-    virtual_ip(service.spec.as_ref()?, &place.service_cidr)
+/// The first of the virtual IPs, the one of IPv4 if there is one.
+pub(crate) fn address(place: &Place, service: &Service) -> Option<IpAddr> {
+    addresses(place, service).into_iter().next()
+}
+
+/// The virtual IPs in the ranges: at most one of each.
+pub(crate) fn addresses(place: &Place, service: &Service) -> BTreeSet<IpAddr> {
+    let spec = service.spec.as_ref();
+    spec.map(|spec| virtual_ips(spec, &place.service_cidr)).unwrap_or_default()
+}
+
+/// Those of IPv4 and those of IPv6, as far as the family counts: which of the endpoints take connections is decided for
+/// each by itself.
+fn by_family<'a>(
+    slices: impl IntoIterator<Item = &'a EndpointSlice>,
+    counts: impl Fn(IpAddr) -> bool,
+) -> [Vec<&'a EndpointSlice>; 2] {
+    let families = [("IPv4", Ipv4Addr::UNSPECIFIED.into()), ("IPv6", Ipv6Addr::UNSPECIFIED.into())];
+    let all: Vec<_> = slices.into_iter().collect();
+    families.map(|(family, like)| {
+        let own = all.iter().copied().filter(|slice| slice.address_type == family && counts(like));
+        own.collect()
+    })
+}
+
+/// The addresses beside its virtual IP that this host has of a Service.
+pub(crate) fn reached_at(place: &Place, service: &Service) -> BTreeSet<IpAddr> {
+    Outside::plan(place, service, &addresses(place, service), &[]).held
 }
 
 /// A port of a Service, as others name it.
@@ -172,9 +203,9 @@ pub fn backends<'a>(
     service: &Service,
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
     port: &PortRef,
-) -> Option<BTreeSet<SocketAddrV4>> {
+) -> Option<BTreeSet<SocketAddr>> {
     // It would lead to itself.
-    let spec = service.spec.as_ref().filter(|_| !is_router(service))?;
+    let spec = service.spec.as_ref().filter(|_| !is_led_on(service))?;
     let is_meant = |given: &&ServicePort| {
         let is_it = match port {
             PortRef::Number(number) => given.port == i32::from(*number),
@@ -184,13 +215,19 @@ pub fn backends<'a>(
     };
     let given = spec.ports.iter().flatten().find(is_meant)?;
     if let Some(ip) = address(place, service).filter(|_| affinity(spec).is_none()) {
-        return Some([SocketAddrV4::new(ip, given.port.try_into().ok()?)].into());
+        return Some([SocketAddr::new(ip, given.port.try_into().ok()?)].into());
     }
-    let slices: Vec<_> = slices.into_iter().filter(|it| it.address_type == "IPv4").collect();
+    let slices = by_family(slices, |ip| place.service_cidr.has_family_of(ip));
     let number: u16 = given.port.try_into().ok()?;
     let ports = plan_ports(place, spec, &slices).into_iter();
     let mut ports = ports.filter(|it| (it.port, it.protocol) == (number, Protocol::Tcp));
-    ports.next().map(|port| port.endpoints)
+    ports.next().map(|port| of_one_family(port.endpoints))
+}
+
+/// Each pod once: those of IPv4, if there are any.
+fn of_one_family(endpoints: BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
+    let v4: BTreeSet<_> = endpoints.iter().copied().filter(SocketAddr::is_ipv4).collect();
+    if v4.is_empty() { endpoints } else { v4 }
 }
 
 impl fmt::Display for PortRef {
@@ -199,15 +236,6 @@ impl fmt::Display for PortRef {
             PortRef::Number(number) => number.fmt(f),
             PortRef::Name(name) => name.fmt(f),
         }
-    }
-}
-
-impl ServicePlan {
-    /// Whether it is also to be reached by node ports, external IPs or load balancers' addresses, of whatever host.
-    pub(crate) fn is_for_outside(&self) -> bool {
-        let Outside { external_ips, balancer_ips, .. } = &self.outside;
-        let has_node_ports = self.ports.iter().any(|port| port.node_port.is_some());
-        has_node_ports || !external_ips.is_empty() || !balancer_ips.is_empty()
     }
 }
 
@@ -241,21 +269,29 @@ pub(crate) fn owner(slice: &ObjectMeta) -> Option<(&str, &str)> {
     Some((slice.namespace.as_deref()?, name))
 }
 
-/// The first IPv4 address among the cluster IPs that lies in the range. Headless Services ("None")
+/// Of each family the first address among the cluster IPs that lies in its range. Headless Services ("None")
 /// and ExternalName ones have none.
-fn virtual_ip(spec: &ServiceSpec, range: &Ipv4Net) -> Option<Ipv4Addr> {
+fn virtual_ips(spec: &ServiceSpec, ranges: &DualStack) -> BTreeSet<IpAddr> {
     if spec.type_.as_deref() == Some("ExternalName") {
-        return None;
+        return BTreeSet::new();
     }
     let addresses = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
-    addresses.filter_map(|ip| ip.parse().ok()).find(|ip| range.contains(ip))
+    let in_range = addresses.filter_map(|ip| ip.parse().ok()).filter(|ip| ranges.contains(*ip));
+    let in_range: Vec<IpAddr> = in_range.collect();
+    let of = |is_family: fn(&IpAddr) -> bool| in_range.iter().copied().find(is_family);
+    [of(IpAddr::is_ipv4), of(IpAddr::is_ipv6)].into_iter().flatten().collect()
 }
 
-/// Whether the address is another server's: the cluster's DNS, or the router.
-fn is_own(place: &Place, service: &Service, ip: Ipv4Addr) -> bool {
+/// Whether it is there for what leads to other Services.
+fn is_led_on(service: &Service) -> bool {
+    is_router(service) || is_of_gateway(service)
+}
+
+/// Whether the address is another server's: the cluster's DNS, the router, or a Gateway's.
+fn is_own(place: &Place, service: &Service, ip: IpAddr) -> bool {
     let ObjectMeta { namespace, name, .. } = &service.metadata;
     let is_dns = (namespace.as_deref(), name.as_deref()) == (Some("kube-system"), Some("kube-dns"));
-    is_router(service) || is_dns && place.cluster_dns == Some(ip)
+    is_led_on(service) || is_dns && place.cluster_dns == Some(ip)
 }
 
 /// A word that is none of these is no reason to serve nobody.
@@ -277,18 +313,22 @@ fn affinity(spec: &ServiceSpec) -> Option<Duration> {
     Some(Duration::from_secs(seconds.try_into().unwrap_or(0)))
 }
 
-fn plan_ports(place: &Place, spec: &ServiceSpec, slices: &[&EndpointSlice]) -> Vec<PortPlan> {
+/// `slices`: by family.
+fn plan_ports(place: &Place, spec: &ServiceSpec, slices: &[Vec<&EndpointSlice>]) -> Vec<PortPlan> {
     let mut ports = BTreeMap::new();
     for port in spec.ports.iter().flatten() {
         let Some((number, protocol)) = listening(port) else { continue };
         ports.entry((number, protocol)).or_insert_with(|| {
-            let offered = Offered { place, port, protocol, slices };
+            let offers = || slices.iter().map(|slices| Offered { place, port, protocol, slices });
+            let policy = spec.internal_traffic_policy.as_deref();
             PortPlan {
                 port: number,
                 protocol,
-                endpoints: offered.under(spec.internal_traffic_policy.as_deref()),
+                endpoints: offers().flat_map(|offered| offered.under(policy)).collect(),
                 node_port: outside::node_port(spec, port),
-                outside_endpoints: outside::endpoints(spec, &offered),
+                outside_endpoints: offers()
+                    .flat_map(|offered| outside::endpoints(spec, &offered))
+                    .collect(),
             }
         });
     }

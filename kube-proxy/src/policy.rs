@@ -5,6 +5,7 @@
 
 pub mod compile;
 pub mod facts;
+mod outlook;
 pub mod ranges;
 pub mod rules;
 mod selection;
@@ -17,3 +18,4 @@ pub use compile::compile;
 pub use facts::{Cluster, Here, Pod, Policy};
 pub use rules::{Allow, Peers, PortRange, Ports, Protocol, Rules};
 pub use sync::{Keeper, Outlets, remove};
+pub(crate) use sync::{differences, left};

@@ -21,7 +21,7 @@ mod summary;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -38,7 +38,7 @@ use crate::{
     configs::Configs,
     containers::Containers,
     instance::{Instance, InstanceSpec},
-    nginx::{Config, Epoch, Telling},
+    nginx::{Config, Epoch, Files, Telling},
 };
 
 pub use summary::{Failure, ReconcileError, Summary};
@@ -55,11 +55,11 @@ pub struct Reconciler<C, A> {
     addresses: A,
     configs: Configs,
     /// The virtual IPs that the node holds.
-    held: BTreeSet<Ipv4Addr>,
+    held: BTreeSet<IpAddr>,
     /// Of these, those that may be wanted by nobody.
-    surplus: BTreeSet<Ipv4Addr>,
+    surplus: BTreeSet<IpAddr>,
     /// All its addresses.
-    local: BTreeSet<Ipv4Addr>,
+    local: BTreeSet<IpAddr>,
     /// Why ports that no Service serves are not refused, if so.
     unguarded: Option<AddressError>,
     /// The kinds of objects of which it is known what is wanted.
@@ -176,6 +176,54 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         self.serve_due(&mut summary).await;
         self.suspicious |= !summary.failed.is_empty();
         Ok(summary)
+    }
+
+    /// Whether there is any for an object of this kind, wanted or not.
+    pub(crate) fn has_any(&self, kind: &str) -> bool {
+        self.instances.values().any(|instance| instance.kind == kind)
+    }
+
+    /// Whether it is wanted as it is.
+    pub(crate) fn wants(&self, spec: &InstanceSpec) -> bool {
+        self.wanted.get(&spec.uid).is_some_and(|wanted| *wanted.spec == *spec)
+    }
+
+    /// Whether there is one of this uid, wanted or not.
+    pub(crate) fn has(&self, uid: &str) -> bool {
+        self.instances.contains_key(uid)
+    }
+
+    /// Whether there is one of this uid that runs.
+    pub(crate) fn runs(&self, uid: &str) -> bool {
+        self.instances.get(uid).is_some_and(Instance::is_running)
+    }
+
+    /// Whether the one of this uid is told of no change at present.
+    pub(crate) fn pauses(&self, uid: &str) -> bool {
+        self.instances.get(uid).is_some_and(Instance::pauses)
+    }
+
+    /// Whether there is one of this uid that has ended, as Docker says now.
+    pub(crate) async fn has_ended(&self, uid: &str) -> Result<bool, ReconcileError> {
+        let found = self.containers.list().await?;
+        Ok(found.iter().any(|found| found.uid == uid && !found.running))
+    }
+
+    /// Whether the one of this uid goes by what is wanted.
+    pub(crate) fn is_settled(&self, uid: &str) -> bool {
+        let rendered = self.wanted.get(uid).and_then(|wanted| wanted.rendered.as_ref());
+        let instance = self.instances.get(uid).zip(rendered);
+        instance.is_some_and(|(instance, (_, config))| instance.goes_by(&config.generation))
+    }
+
+    /// The configuration that lies there for the one of this uid, whether it goes by it or not.
+    pub(crate) fn text(&self, uid: &str) -> Option<String> {
+        self.configs.directory(uid).text()
+    }
+
+    /// Puts another one in its place, which names no files, before it is read by [`Reconciler::resume`].
+    pub(crate) fn put_text(&self, uid: &str, text: &str) -> Result<(), ReconcileError> {
+        Ok(self.configs.directory(uid).write(text, &Files::new())?)
     }
 
     fn next_telling(&self) -> Telling {

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use api_machinery::host_routes::{
@@ -24,13 +24,13 @@ pub struct RouterPlan {
     /// The uid of its Service.
     pub uid: String,
     /// The virtual IP.
-    pub ip: Ipv4Addr,
+    pub ip: IpAddr,
     /// This host's own addresses at which Ingresses are served, too.
-    pub host_addresses: BTreeSet<Ipv4Addr>,
+    pub host_addresses: BTreeSet<IpAddr>,
     /// By name; [`ANY_HOST`] is all others. What is not there is not found.
     pub hosts: BTreeMap<String, HostPlan>,
     /// Where connections to each target go; empty means that nobody answers.
-    pub backends: BTreeMap<Target, BTreeSet<SocketAddrV4>>,
+    pub backends: BTreeMap<Target, BTreeSet<SocketAddr>>,
     /// Of hosts that no Ingress names.
     pub certificate: Certificate,
 }
@@ -80,9 +80,9 @@ pub struct Means<'a> {
     /// Where it is made for.
     pub place: &'a Place,
     /// Addresses of this host at which Ingresses are to be served.
-    pub host_addresses: BTreeSet<Ipv4Addr>,
+    pub host_addresses: BTreeSet<IpAddr>,
     /// Where connections to a target go, if there is such a port.
-    pub backends: &'a dyn Fn(&Target) -> Option<BTreeSet<SocketAddrV4>>,
+    pub backends: &'a dyn Fn(&Target) -> Option<BTreeSet<SocketAddr>>,
     /// The certificate of a Secret, if it has one that can be used.
     pub certificate: &'a dyn Fn(Secret<'_>) -> Option<Certificate>,
     /// What stands in for one that can't be.

@@ -50,6 +50,8 @@ struct Planned {
     health_checks: HealthChecks,
     /// By whose changes the router may change, beside those of DNS objects.
     routed: HashSet<ObjectRef<Service>>,
+    /// By whose changes a Gateway may change, beside those of Gateways and routes.
+    routed_by_gateways: HashSet<ObjectRef<Service>>,
 }
 
 /// Passes until dropped. Before the first complete lists are there nothing is removed, as what is not in
@@ -103,8 +105,7 @@ async fn pass(
     planned: &mut Planned,
 ) -> Result<Summary, ReconcileError> {
     let result = serve(world, here, backend, planned).await;
-    let serves = result.is_ok() && backend.serves_from_outside();
-    let failed = planned.health_checks.settle(serves).await;
+    let failed = planned.health_checks.settle(result.is_ok()).await;
     result.map(|mut summary| {
         summary.failed.extend(failed);
         summary
@@ -131,6 +132,10 @@ impl Planned {
         if world.take_hosts_changed() || moved || concerns_router {
             self.plan_router(world, &place, backend);
         }
+        let concerns_gateways = self.routed_by_gateways.iter().any(|it| changed.concerns(it));
+        if world.take_gateways_changed() || moved || concerns_gateways {
+            self.plan_gateways(world, &place, backend);
+        }
         match changed {
             Changed::Only(names) if !moved => {
                 names.into_iter().for_each(|name| self.plan(world, &place, name, backend));
@@ -148,6 +153,13 @@ impl Planned {
         let targets = plan.iter().flat_map(|plan| plan.backends.keys());
         self.routed = targets.map(Target::service).chain([world::router()]).collect();
         backend.want_router(plan);
+    }
+
+    fn plan_gateways(&mut self, world: &World, place: &Place, backend: &mut dyn Backend) {
+        if let Some((plans, services)) = world.gateways(place) {
+            self.routed_by_gateways = services;
+            backend.want_gateways(&plans);
+        }
     }
 
     fn plan_all(&mut self, world: &World, place: &Place, backend: &mut dyn Backend) {
@@ -198,19 +210,19 @@ impl Outlets {
         };
         debug!(?summary, "pass");
         self.metrics.record(&summary);
-        let pending = summary.pending > 0;
-        let failed = summary.failed.len();
-        let all = summary.failed.into_iter().chain(summary.unserved);
-        let all: Vec<_> = all.map(FailureText::from).collect();
-        self.tell(&all, told);
-        let faults = &all[..failed];
+        let (pending, starting) = (summary.pending > 0, summary.starting > 0);
+        let faults: Vec<_> = summary.failed.into_iter().map(FailureText::from).collect();
+        self.tell(&faults, told);
         match faults.is_empty() {
             false => {
-                let failed = self.fail(&sentence(faults));
+                let failed = self.fail(&sentence(&faults));
                 if pending { Outcome::Both } else { failed }
             }
             true => {
-                self.check.ready();
+                // Ready is who has served all Services there are: pods are made as soon as the node is.
+                if !starting {
+                    self.check.ready();
+                }
                 if pending { Outcome::Pending } else { Outcome::Well }
             }
         }

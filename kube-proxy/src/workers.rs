@@ -18,14 +18,25 @@ pub struct Worker {
     pub files: usize,
 }
 
-/// Ends the draining workers of `master` beyond `limit`; how many those were.
-pub fn end_surplus(master: i32, limit: usize) -> io::Result<usize> {
-    let surplus = surplus(draining(master)?, limit);
+/// The draining workers of an nginx, how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OldWorkers {
+    /// Those that stay with their clients.
+    pub left: usize,
+    /// Those that were ended.
+    pub ended: usize,
+}
+
+/// Ends the draining workers of `master` beyond `limit`.
+pub fn end_surplus(master: i32, limit: usize) -> io::Result<OldWorkers> {
+    let draining = draining(master)?;
+    let all = draining.len();
+    let surplus = surplus(draining, limit);
     for worker in &surplus {
         warn!(pid = worker.pid, files = worker.files, "too many old workers: ending one");
         end(master, worker.pid)?;
     }
-    Ok(surplus.len())
+    Ok(OldWorkers { left: all - surplus.len(), ended: surplus.len() })
 }
 
 /// The draining workers of `master`.

@@ -5,11 +5,14 @@ use std::{
     fmt::Debug,
     hash::Hash,
     mem,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
 };
 
-use api_machinery::host_routes::{Claim, ROUTER, is_router};
+use api_machinery::{
+    gateway::Backend,
+    host_routes::{Claim, ROUTER, is_router},
+};
 use api_types::{
     api::{
         core::v1::{Node, Service},
@@ -17,6 +20,7 @@ use api_types::{
     },
     minik8s::Dns,
 };
+use component::dual_stack::DualStack;
 use futures::{Stream, StreamExt, future};
 use ipnet::Ipv4Net;
 use kube::{
@@ -27,16 +31,19 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use listwatch::{ListWatch, Scope};
+use listwatch::{ListWatch, Scope, absent_is_empty};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::{
-    ingresses::{self, Ingresses, absent_is_empty},
+    announced::Announced,
+    gateway::{self, GatewayPlan},
+    gateways::Gateways,
+    ingresses::{self, Ingresses},
     nginx::http::Certificate,
     node_addresses::{self, NodeAddresses},
-    plan::{self, Place, ServicePlan, plan_service},
+    plan::{self, Place, PortRef, ServicePlan, plan_service},
     router::{Means, RouterPlan, Target, plan_router},
     routes,
     wake::Wake,
@@ -52,9 +59,11 @@ pub struct World {
     slices: Store<EndpointSlice>,
     dnses: Store<Dns>,
     ingresses: Ingresses,
+    gateways: Gateways,
     nodes: Store<Node>,
     news: Arc<Mutex<News>>,
     router: RouterSettings,
+    announced: Arc<Announced>,
 }
 
 /// How Ingresses are served.
@@ -71,12 +80,14 @@ pub struct RouterSettings {
 pub struct Here {
     /// The name of this node.
     pub node: String,
-    /// The range of virtual IPs.
-    pub service_cidr: Ipv4Net,
+    /// The ranges of virtual IPs.
+    pub service_cidr: DualStack,
     /// The one at which this program itself answers.
-    pub cluster_dns: Option<Ipv4Addr>,
+    pub cluster_dns: Option<IpAddr>,
     /// Where node ports are; nothing said means all addresses of this host.
     pub node_addresses: Vec<NodeAddresses>,
+    /// Whether the kernel's rules lead to Services, not nginxes.
+    pub leads_by_rules: bool,
 }
 
 /// For which Services something may be new.
@@ -102,8 +113,8 @@ pub trait Follower: Send + Sync {
 pub struct Hosts {
     /// All of them.
     pub names: BTreeSet<String>,
-    /// What they lead to, if it is known.
-    pub router: Option<Ipv4Addr>,
+    /// The addresses that they lead to; none while these are not known.
+    pub router: BTreeSet<IpAddr>,
 }
 
 /// A Service and its slices.
@@ -127,12 +138,21 @@ impl World {
         let dnses_watch = absent_is_empty(listwatch.watch(Scope::All)).reflect(dnses_writer);
         let (noting, waking) = (news.clone(), wake.clone());
         let (ingresses, ingress_watches) = Ingresses::watch(listwatch, move |_| {
-            noting.lock().hosts_changed = true;
+            let mut news = noting.lock();
+            // Both have certificates.
+            (news.hosts_changed, news.gateways_changed) = (true, true);
+            waking.changed();
+        });
+        let (noting, waking) = (news.clone(), wake.clone());
+        let (gateways, gateway_watches) = Gateways::watch(listwatch, move || {
+            noting.lock().gateways_changed = true;
             waking.changed();
         });
         let certificate = Certificate { chain: Vec::new(), key: Vec::new() };
         let router = RouterSettings { host_ports: false, certificate };
-        let world = World { services, slices, dnses, ingresses, nodes, news, router };
+        let announced = Arc::default();
+        let world =
+            World { services, slices, dnses, ingresses, gateways, nodes, news, router, announced };
         let (of_services, of_slices, of_dnses) = (world.clone(), world.clone(), world.clone());
         let (wakes, also, too) = (vec![wake.clone()], follower.clone(), follower.clone());
         let services_watch = wake_on_changes(services_watch, wakes.clone(), move |event| {
@@ -150,6 +170,7 @@ impl World {
                 () = slices_watch => {}
                 () = dnses_watch => {}
                 _ = future::select_all(ingress_watches) => {}
+                _ = future::select_all(gateway_watches) => {}
             }
         };
         (world, watches)
@@ -159,6 +180,13 @@ impl World {
     #[must_use]
     pub fn with_router(mut self, router: RouterSettings) -> Self {
         self.router = router;
+        self
+    }
+
+    /// The same where these addresses of load balancers are announced from this host.
+    #[must_use]
+    pub fn with_announced(mut self, announced: Arc<Announced>) -> Self {
+        self.announced = announced;
         self
     }
 
@@ -175,24 +203,31 @@ impl World {
 
     /// Waits for those, too.
     pub(crate) async fn ready_with_hosts(&self) {
-        let hosts = future::join(self.dnses.wait_until_ready(), self.ingresses.ready());
+        let hosts = future::join3(
+            self.dnses.wait_until_ready(),
+            self.ingresses.ready(),
+            self.gateways.ready(),
+        );
         let _ = future::join(self.ready(), hosts).await;
     }
 
     /// `local`: the addresses of this host.
-    pub(crate) fn place(&self, here: &Here, local: &BTreeSet<Ipv4Addr>) -> Place {
+    pub(crate) fn place(&self, here: &Here, local: &BTreeSet<IpAddr>) -> Place {
         let own = self.nodes.get(&ObjectRef::new(&here.node));
-        let primary = own.as_ref().and_then(|node| routes::addresses(node).next());
-        let is_virtual = |address: &&Ipv4Addr| here.service_cidr.contains(*address);
-        let addresses = local.iter().filter(|address| !is_virtual(address)).copied().collect();
+        let primary: Vec<IpAddr> =
+            own.as_ref().map(|node| routes::primary(node)).unwrap_or_default();
+        let ranges = here.service_cidr;
+        let is_own = |ip: &IpAddr| ranges.has_family_of(*ip) && !ranges.contains(*ip);
+        let addresses = local.iter().copied().filter(is_own).collect();
+        let own_addresses = self.announced.own(&addresses);
         let nodes = self.nodes.state();
         Place {
             nodes: routes::nodes_here(&here.node, local, nodes.iter().map(AsRef::as_ref)),
             service_cidr: here.service_cidr,
             cluster_dns: here.cluster_dns,
             zone: own.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE_LABEL).cloned()),
-            node_addresses: node_addresses::chosen(&here.node_addresses, &addresses, primary),
-            addresses,
+            node_addresses: node_addresses::chosen(&here.node_addresses, &own_addresses, &primary),
+            addresses: own_addresses.into_iter().chain(self.announced.held()).collect(),
         }
     }
 
@@ -201,9 +236,48 @@ impl World {
         mem::replace(&mut self.news.lock().changed, Changed::Only(HashSet::new()))
     }
 
+    /// nginx may speak to endpoints from the addresses of pods of these networks, of this host; whether that is new.
+    pub(crate) fn keep_clients_of(&self, networks: BTreeSet<Ipv4Net>) -> bool {
+        let mut news = self.news.lock();
+        let is_new = news.kept != networks;
+        if is_new {
+            (news.kept, news.changed) = (networks, Changed::All);
+        }
+        is_new
+    }
+
     /// Whether DNS objects have since this was asked last.
     pub(crate) fn take_hosts_changed(&self) -> bool {
         mem::take(&mut self.news.lock().hosts_changed)
+    }
+
+    /// Whether Gateways have, or what they are served with beside Services.
+    pub(crate) fn take_gateways_changed(&self) -> bool {
+        mem::take(&mut self.news.lock().gateways_changed)
+    }
+
+    /// All Gateways, and the Services by whose changes they may change. Nothing before all of what they are made of is
+    /// here: theirs stay as they are.
+    pub(crate) fn gateways(
+        &self,
+        place: &Place,
+    ) -> Option<(Vec<GatewayPlan>, HashSet<ObjectRef<Service>>)> {
+        (self.gateways.are_listed() && self.ingresses.are_listed()).then_some(())?;
+        let named = |namespace: &str, name: &str| ObjectRef::new(name).within(namespace);
+        let means = gateway::Means {
+            place,
+            routes: &[],
+            grants: &[],
+            labels: &|_| None,
+            service: &|namespace, name| self.services.get(&named(namespace, name)),
+            backends: &|to: &Backend| {
+                let (service, slices) = self.service(&named(&to.namespace, &to.service))?;
+                let port = PortRef::Number(to.port);
+                plan::backends(place, &service, slices.iter().map(AsRef::as_ref), &port)
+            },
+            certificate: &|secret| self.ingresses.certificate(secret),
+        };
+        Some((self.gateways.plans(&means), self.gateways.services()))
     }
 
     /// Whether all that the router is made of is here.
@@ -234,35 +308,42 @@ impl World {
     }
 
     /// Where Ingresses are served beside the router's address.
-    fn host_addresses(&self, place: &Place) -> BTreeSet<Ipv4Addr> {
+    fn host_addresses(&self, place: &Place) -> BTreeSet<IpAddr> {
         if !self.router.host_ports {
             return BTreeSet::new();
         }
         let here = place.nodes.iter().filter_map(|name| self.nodes.get(&ObjectRef::new(name)));
         let here: Vec<_> = here.collect();
-        ingresses::addresses(here.iter().map(AsRef::as_ref)).into_iter().collect()
+        let addresses = ingresses::addresses(here.iter().map(AsRef::as_ref)).into_iter();
+        addresses.filter(|ip| place.service_cidr.has_family_of(*ip)).collect()
     }
 
     /// Nothing before all DNS objects are here.
     pub(crate) fn hosts(&self) -> Option<Hosts> {
         self.news.lock().hosts_listed.then_some(())?;
         let router = self.services.get(&router()).filter(|router| is_router(router));
-        let address =
-            router.and_then(|router| router.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok());
+        let spec = router.as_ref().and_then(|router| router.spec.as_ref()).into_iter();
+        let ips =
+            spec.flat_map(|spec| spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()));
+        let router = ips.filter_map(|ip| ip.parse().ok()).collect();
         let names = self.dnses.state().iter().map(|dns| dns.spec.host.clone()).collect();
-        Some(Hosts { names, router: address })
+        Some(Hosts { names, router })
     }
 
     pub(crate) fn plans(&self, place: &Place) -> Vec<ServicePlan> {
         let (services, slices) = (self.services.state(), self.slices.state());
         let (services, slices) = (services.iter().map(AsRef::as_ref), slices.iter());
-        plan::plan(place, services, slices.map(AsRef::as_ref))
+        let mut plans = plan::plan(place, services, slices.map(AsRef::as_ref));
+        let kept = &self.news.lock().kept;
+        plans.iter_mut().for_each(|plan| plan.kept = kept.clone());
+        plans
     }
 
     /// Nothing if there is no such Service, or if it has no virtual IP.
     pub(crate) fn plan(&self, place: &Place, name: &ObjectRef<Service>) -> Option<ServicePlan> {
         let (service, slices) = self.service(name)?;
-        plan_service(place, &service, slices.iter().map(AsRef::as_ref))
+        let plan = plan_service(place, &service, slices.iter().map(AsRef::as_ref))?;
+        Some(ServicePlan { kept: self.news.lock().kept.clone(), ..plan })
     }
 
     /// Whether all that there was is here.
@@ -272,11 +353,16 @@ impl World {
     }
 
     pub(crate) fn services(&self) -> Vec<ServiceAndSlices> {
+        self.services_where(|_| true)
+    }
+
+    pub(crate) fn services_where(&self, pick: impl Fn(&Service) -> bool) -> Vec<ServiceAndSlices> {
         let with_slices = |service: Arc<Service>| {
             let slices = self.slices_of(&ObjectRef::from_obj(&*service));
             (service, slices)
         };
-        self.services.state().into_iter().map(with_slices).collect()
+        let picked = self.services.state().into_iter().filter(|service| pick(service));
+        picked.map(with_slices).collect()
     }
 
     pub(crate) fn service(&self, name: &ObjectRef<Service>) -> Option<ServiceAndSlices> {
@@ -357,6 +443,9 @@ struct News {
     slices_listed: bool,
     hosts_changed: bool,
     hosts_listed: bool,
+    gateways_changed: bool,
+    /// The networks of clients whose addresses nginx may keep.
+    kept: BTreeSet<Ipv4Net>,
     wakes: Vec<Arc<Wake>>,
 }
 
@@ -369,6 +458,8 @@ impl Default for News {
             slices_listed: false,
             hosts_changed: false,
             hosts_listed: false,
+            gateways_changed: true,
+            kept: BTreeSet::new(),
             wakes: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@
 
 mod fake;
 
-use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use api_types::{
     api::{
@@ -22,7 +22,8 @@ use kube::{
 };
 use kube_proxy::{
     Metrics as ProxyMetrics, Wake,
-    backend::Nginx,
+    announced::Announced,
+    backend::{Nginx, service::OUTSIDE},
     configs::Configs,
     reconciler::Reconciler,
     sync::{self, Outlets},
@@ -39,6 +40,8 @@ struct Cluster {
     node: Fake,
     state: tempfile::TempDir,
     health: Health,
+    announced: Arc<Announced>,
+    wake: Arc<Wake>,
     proxy: AbortHandle,
 }
 
@@ -47,7 +50,8 @@ impl Cluster {
         let plane = ControlPlane::start().await;
         let (node, state) = (Fake::default(), tempfile::tempdir().unwrap());
         let (health, proxy) = (Health::default(), tokio::spawn(async {}).abort_handle());
-        let mut cluster = Cluster { plane, node, state, health, proxy };
+        let (announced, wake) = Default::default();
+        let mut cluster = Cluster { plane, node, state, health, announced, wake, proxy };
         cluster.restart_proxy();
         cluster
     }
@@ -64,12 +68,19 @@ impl Cluster {
         };
         let service_cidr = "10.96.0.0/16".parse().unwrap();
         let node = "here".into();
-        let here = Here { node, service_cidr, cluster_dns: None, node_addresses: Vec::new() };
-        let listwatch = self.plane.listwatch();
+        let here = Here {
+            node,
+            service_cidr,
+            cluster_dns: None,
+            node_addresses: Vec::new(),
+            leads_by_rules: false,
+        };
+        let listwatch = self.plane.listwatch_as("kube-proxy");
+        let (announced, wake) = (self.announced.clone(), self.wake.clone());
         let proxy = tokio::spawn(async move {
-            let wake = Arc::new(Wake::default());
             let (nodes, nodes_watch) = world::follow(&listwatch, vec![wake.clone()]);
             let (world, watches) = World::watch(&listwatch, nodes, &wake, None);
+            let world = world.with_announced(announced);
             let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
             tokio::join!(watches, nodes_watch, passes)
         });
@@ -401,4 +412,25 @@ async fn a_service_that_has_but_the_name_of_the_router_is_a_service() {
     let made = services.create(&PostParams::default(), &other).await.unwrap();
     cluster.until_done("create kube-system/dns-router").await;
     cluster.until_configured(&made.metadata.uid.unwrap(), "http {", false).await;
+}
+
+#[tokio::test]
+async fn a_load_balancers_address_is_served_while_it_is_announced_from_here() {
+    let cluster = Cluster::start().await;
+    let spec = json!({"type": "LoadBalancer", "ports": [{"port": 80}]});
+    let web: Service = object("v1", "Service", &json!({"name": "web"}), "spec", spec);
+    let created = cluster.services().create(&PostParams::default(), &web).await.unwrap();
+    let outside = created.metadata.uid.unwrap() + OUTSIDE;
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.64"}]}}});
+    let params = PatchParams::default();
+    cluster.services().patch_status("web", &params, &Patch::Merge(&status)).await.unwrap();
+    cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
+    cluster.until_done("create default/web").await;
+
+    let address = Ipv4Addr::new(192, 0, 2, 64);
+    for (held, is_served) in [([address].into(), true), ([].into(), false)] {
+        cluster.announced.set([address], held);
+        cluster.wake.changed();
+        cluster.until_configured(&outside, "listen 192.0.2.64:80", is_served).await;
+    }
 }

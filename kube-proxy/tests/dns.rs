@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod coredns;
+
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
@@ -61,11 +63,14 @@ impl Drop for Cluster {
 impl Cluster {
     /// `stubs` are domains that others know; what remains is asked of `upstream`.
     async fn start(upstream: Vec<SocketAddr>, stubs: &[String]) -> Self {
-        let plane = ControlPlane::start().await;
+        Self::of(ControlPlane::start().await, upstream, stubs).await
+    }
+
+    async fn of(plane: ControlPlane, upstream: Vec<SocketAddr>, stubs: &[String]) -> Self {
         let settings = Settings {
             address: Ipv4Addr::new(10, 96, 0, 10),
             domain: "cluster.local".into(),
-            ranges: vec!["10.96.0.0/16".parse().unwrap()],
+            ranges: ["10.96.0.0/16", "fd00:10:96::/112"].map(|range| range.parse().unwrap()).into(),
             upstream,
             host_file: "/dev/null".into(),
             stubs: stubs.iter().map(|stub| stub.parse().unwrap()).collect(),
@@ -238,6 +243,28 @@ async fn a_long_answer_is_cut_short_in_a_datagram_and_whole_on_a_connection() {
 }
 
 /// Else it would be said to be ready.
+#[tokio::test]
+async fn questions_that_come_together_all_have_their_answers() {
+    let cluster = Cluster::start(vec![], &[]).await;
+    let name = "ns.dns.cluster.local.";
+    assert_eq!(addresses(&cluster.ask(name, RecordType::A).await), ["10.96.0.10"]);
+    let question = question(name, RecordType::A).to_vec().unwrap();
+    // More than the kernel keeps by itself. There is one thread: nobody takes one in between.
+    let ask = |_| {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(cluster.address).unwrap();
+        socket.send(&question).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        UdpSocket::from_std(socket).unwrap()
+    };
+    let asked: Vec<_> = (0..400).map(ask).collect();
+    let answered = async |socket: &UdpSocket| {
+        let received = tokio::time::timeout(PATIENCE, async { socket.recv(&mut [0; 512]).await });
+        received.await.expect("no answer").unwrap();
+    };
+    join_all(asked.iter().map(answered)).await;
+}
+
 #[tokio::test]
 async fn a_server_that_takes_no_more_connections_has_ended() {
     let mut cluster = Cluster::start(vec![], &[]).await;

@@ -4,11 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+#[path = "docker/gateways.rs"]
+mod gateways;
+
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, ErrorKind, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -18,7 +21,11 @@ use api_machinery::host_routes::Kind;
 use ipnet::Ipv4Net;
 use kube_proxy::{
     addresses::{Addresses, Loopback},
-    backend::{Backend, Nginx, router, service::spec},
+    backend::{
+        Backend, Nginx, SharedNginx, router,
+        service::spec,
+        shared::{self, HostSockets},
+    },
     configs::Configs,
     containers::{Containers, Found},
     docker::Docker,
@@ -30,7 +37,8 @@ use kube_proxy::{
     plan::{Balancing, Outside, PortPlan, PortRef, Protocol, ServicePlan},
     reconciler::{Reconciler, Summary},
     router::{HostPath, HostPlan, Onward, RouterPlan, Target},
-    status, workers,
+    status,
+    workers::{self, OldWorkers},
 };
 
 const HOST: &str = "unix:///var/run/docker.sock";
@@ -39,13 +47,44 @@ const UID: &str = "kube-proxy-test";
 const PORT: u16 = 18080;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Proxy = Nginx<Docker, Loopback>;
+/// How many nginxes carry the Services.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    PerService,
+    Shared,
+}
+
+/// The same of each form.
+macro_rules! in_each_form {
+    ($($test:ident)*) => {$(
+        mod $test {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn per_service() {
+                super::$test(super::Form::PerService).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn shared() {
+                super::$test(super::Form::Shared).await;
+            }
+        }
+    )*};
+}
+
+in_each_form! {
+    a_service_is_balanced_reloaded_adopted_revived_and_removed
+    connections_outlive_changes_of_other_endpoints
+    a_socket_that_is_taken_is_reported_and_tried_again
+    who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balancers_clients_are_chosen
+    a_server_of_the_host_on_a_node_port_is_reported_and_nothing_to_the_virtual_ip
+}
 
 /// A node of its own on this machine: range, name and state shared with no other kube-proxy. (One
 /// that serves a cluster here would release addresses of its own range.)
 struct Node {
+    form: Form,
     range: Ipv4Net,
-    vip: Ipv4Addr,
+    vip: IpAddr,
     pods: Ipv4Net,
     name: String,
     state: tempfile::TempDir,
@@ -54,12 +93,18 @@ struct Node {
 impl Node {
     /// `number`: of the test.
     async fn new(number: u8) -> Self {
-        let base = Ipv4Addr::new(10, 97, 255, number * 16);
+        Self::of(Form::PerService, number).await
+    }
+
+    async fn of(form: Form, number: u8) -> Self {
+        let third = if form == Form::Shared { 254 } else { 255 };
+        let base = Ipv4Addr::new(10, 97, third, number * 16);
         let node = Node {
+            form,
             range: Ipv4Net::new(base, 28).unwrap(),
-            vip: Ipv4Addr::from_bits(base.to_bits() + 10),
-            pods: Ipv4Net::new(Ipv4Addr::new(127, 97, number, 0), 28).unwrap(),
-            name: format!("kube-proxy-test-{}-{number}", std::process::id()),
+            vip: Ipv4Addr::from_bits(base.to_bits() + 10).into(),
+            pods: Ipv4Net::new(Ipv4Addr::new(127, third - 150, number, 0), 28).unwrap(),
+            name: format!("kube-proxy-test-{}-{third}-{number}", std::process::id()),
             state: tempfile::tempdir().unwrap(),
         };
         node.addresses().await.fence().await.unwrap();
@@ -74,13 +119,30 @@ impl Node {
     }
 
     /// A kube-proxy that has just begun.
-    async fn proxy(&self) -> Proxy {
+    async fn proxy(&self) -> Box<dyn Backend> {
         let configs = Configs::open(self.state.path()).unwrap();
-        Nginx(Reconciler::new(self.docker(), self.addresses().await, configs))
+        let (docker, addresses) = (self.docker(), self.addresses().await);
+        match self.form {
+            Form::PerService => Box::new(Nginx(Reconciler::new(docker, addresses, configs))),
+            Form::Shared => {
+                let sockets = Box::new(HostSockets);
+                Box::new(SharedNginx::new(self.range.into(), docker, addresses, configs, sockets))
+            }
+        }
+    }
+
+    async fn reconciler(&self) -> Reconciler<Docker, Loopback> {
+        let configs = Configs::open(self.state.path()).unwrap();
+        Reconciler::new(self.docker(), self.addresses().await, configs)
+    }
+
+    /// An address of loopback that is as if it were the host's.
+    fn here(&self, last: u8) -> IpAddr {
+        Ipv4Addr::from_bits(self.pods.network().to_bits() + u32::from(last)).into()
     }
 
     async fn addresses(&self) -> Loopback {
-        Loopback::open(self.range, self.pods).await.unwrap()
+        Loopback::open(self.range.into(), self.pods.into()).await.unwrap()
     }
 
     fn docker(&self) -> Docker {
@@ -94,8 +156,8 @@ impl Node {
     }
 
     /// Another address, for what is no Service.
-    fn site(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.vip.to_bits() + 1)
+    fn site(&self) -> IpAddr {
+        Ipv4Addr::from_bits(self.range.network().to_bits() + 11).into()
     }
 
     fn service(&self, ports: Vec<PortPlan>) -> ServicePlan {
@@ -103,22 +165,24 @@ impl Node {
             namespace: "default".into(),
             name: "web".into(),
             uid: UID.into(),
-            ip: self.vip,
+            ips: [self.vip].into(),
             affinity: None,
             balancing: Balancing::default(),
+            kept: [].into(),
             outside: Outside::default(),
             ports,
         }
     }
 
     /// The Service with TCP port [`PORT`] for these.
-    fn web(&self, endpoints: &[SocketAddrV4]) -> ServicePlan {
+    fn web(&self, endpoints: &[SocketAddr]) -> ServicePlan {
         self.service(vec![port(PORT, Protocol::Tcp, endpoints)])
     }
 
     /// The nginx that was started first for the Service.
     async fn master(&self) -> i32 {
-        let socket = Configs::open(self.state.path()).unwrap().directory(UID).status_socket();
+        let uid = if self.form == Form::Shared { shared::UID } else { UID };
+        let socket = Configs::open(self.state.path()).unwrap().directory(uid).status_socket();
         status::ask(&socket).await.unwrap().master.unwrap()
     }
 
@@ -194,16 +258,21 @@ fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-fn port(port: u16, protocol: Protocol, endpoints: &[SocketAddrV4]) -> PortPlan {
+fn port(port: u16, protocol: Protocol, endpoints: &[SocketAddr]) -> PortPlan {
     let endpoints = endpoints.iter().copied().collect();
     PortPlan { port, protocol, endpoints, node_port: None, outside_endpoints: [].into() }
 }
 
 /// Passes until one finds nothing to do, or something at fault.
-async fn settle(proxy: &mut Proxy, plan: &ServicePlan) -> Summary {
+async fn settle(proxy: &mut dyn Backend, plan: &ServicePlan) -> Summary {
+    settle_all_of(proxy, std::slice::from_ref(plan)).await
+}
+
+/// The same of all Services.
+async fn settle_all_of(proxy: &mut dyn Backend, plans: &[ServicePlan]) -> Summary {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        proxy.want_all(vec![plan.clone()]);
+        proxy.want_all(plans.to_vec());
         let summary = proxy.pass().await.unwrap();
         if summary.pending == 0 || !summary.failed.is_empty() {
             return summary;
@@ -213,13 +282,13 @@ async fn settle(proxy: &mut Proxy, plan: &ServicePlan) -> Summary {
     }
 }
 
-async fn settle_well(proxy: &mut Proxy, plan: &ServicePlan) {
+async fn settle_well(proxy: &mut dyn Backend, plan: &ServicePlan) {
     let summary = settle(proxy, plan).await;
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
 }
 
 /// A server that treats every connection by `serve`.
-fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddrV4 {
+fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -228,16 +297,16 @@ fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddrV4 {
             thread::spawn(move || serve(connection));
         }
     });
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
 }
 
 /// One that answers with its name.
-fn backend(name: &'static str) -> SocketAddrV4 {
+fn backend(name: &'static str) -> SocketAddr {
     server(move |mut connection| drop(connection.write_all(name.as_bytes())))
 }
 
 /// One that repeats each line.
-fn echo() -> SocketAddrV4 {
+fn echo() -> SocketAddr {
     server(|mut connection| {
         let mut lines = BufReader::new(connection.try_clone().unwrap());
         let mut line = String::new();
@@ -249,11 +318,11 @@ fn echo() -> SocketAddrV4 {
 }
 
 /// One that answers each datagram with `answers`.
-fn udp(answers: usize) -> SocketAddrV4 {
-    udp_at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), answers)
+fn udp(answers: usize) -> SocketAddr {
+    udp_at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), answers)
 }
 
-fn udp_at(address: SocketAddrV4, answers: usize) -> SocketAddrV4 {
+fn udp_at(address: SocketAddr, answers: usize) -> SocketAddr {
     let socket = UdpSocket::bind(address).unwrap();
     let port = socket.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -262,7 +331,7 @@ fn udp_at(address: SocketAddrV4, answers: usize) -> SocketAddrV4 {
             (0..answers).for_each(|_| drop(socket.send_to(&buffer[..length], from)));
         }
     });
-    SocketAddrV4::new(*address.ip(), port)
+    SocketAddr::new(address.ip(), port)
 }
 
 /// Whether a line comes back.
@@ -271,20 +340,19 @@ fn is_alive(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x\n").is_ok() && stream.read_exact(&mut answer).is_ok()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_is_balanced_reloaded_adopted_revived_and_removed() {
-    let node = Node::new(0).await;
+async fn a_service_is_balanced_reloaded_adopted_revived_and_removed(form: Form) {
+    let node = Node::of(form, 0).await;
     let mut proxy = node.proxy().await;
 
     // Two backends share the connections.
     let (a, b) = (backend("a"), backend("b"));
-    settle_well(&mut proxy, &node.web(&[a, b])).await;
+    settle_well(&mut *proxy, &node.web(&[a, b])).await;
     assert!(node.route().starts_with("local"), "not a local address: {}", node.route());
     node.until_answered_by([Some("a"), Some("a"), Some("b"), Some("b")]);
     let first = node.container().await;
 
     // One leaves: the other gets them all, from the same nginx.
-    settle_well(&mut proxy, &node.web(&[b])).await;
+    settle_well(&mut *proxy, &node.web(&[b])).await;
     node.until_answered_by([Some("b"); 4]);
     assert_eq!(node.container().await, first);
 
@@ -292,41 +360,39 @@ async fn a_service_is_balanced_reloaded_adopted_revived_and_removed() {
     drop(proxy);
     node.until_answered_by([Some("b"); 4]);
     let mut proxy = node.proxy().await;
-    settle_well(&mut proxy, &node.web(&[a])).await;
+    settle_well(&mut *proxy, &node.web(&[a])).await;
     node.until_answered_by([Some("a"); 4]);
     assert_eq!(node.container().await, first);
 
     // No endpoint is left: connections are refused.
-    settle_well(&mut proxy, &node.web(&[])).await;
+    settle_well(&mut *proxy, &node.web(&[])).await;
     node.until_answered_by([None; 4]);
 
     // The nginx is killed: a pass brings it back with the present configuration.
     output("docker", &["kill", &first.id]);
     proxy.distrust_containers();
-    settle_well(&mut proxy, &node.web(&[a, b])).await;
+    settle_well(&mut *proxy, &node.web(&[a, b])).await;
     node.until_answered_by([Some("a"), Some("a"), Some("b"), Some("b")]);
     assert_eq!(node.container().await.id, first.id);
 
     // The Service goes, and its address with it.
-    proxy.want_all(Vec::new());
-    proxy.pass().await.unwrap();
+    assert!(settle_all_of(&mut *proxy, &[]).await.failed.is_empty());
     assert_eq!(node.docker().list().await.unwrap(), []);
     assert!(!node.route().starts_with("local"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_outlive_changes_of_other_endpoints() {
-    let node = Node::new(1).await;
+async fn connections_outlive_changes_of_other_endpoints(form: Form) {
+    let node = Node::of(form, 1).await;
     let mut proxy = node.proxy().await;
     let (stays, goes) = (echo(), echo());
-    settle_well(&mut proxy, &node.web(&[stays])).await;
+    settle_well(&mut *proxy, &node.web(&[stays])).await;
     let mut old = [node.connect(), node.connect()];
     assert!(old.iter_mut().all(is_alive));
-    settle_well(&mut proxy, &node.web(&[stays, goes])).await;
-    settle_well(&mut proxy, &node.web(&[stays])).await;
+    settle_well(&mut *proxy, &node.web(&[stays, goes])).await;
+    settle_well(&mut *proxy, &node.web(&[stays])).await;
     let mut newer = node.connect();
     assert!(is_alive(&mut newer));
-    settle_well(&mut proxy, &node.web(&[stays, goes])).await;
+    settle_well(&mut *proxy, &node.web(&[stays, goes])).await;
     assert!(old.iter_mut().all(is_alive) && is_alive(&mut newer));
 
     // A worker stays for each time in which connections began that last, and only for those.
@@ -339,32 +405,46 @@ async fn connections_outlive_changes_of_other_endpoints() {
     });
 
     // Beyond the bound, the one with the fewest connections ends.
-    assert_eq!(workers::end_surplus(master, 2).unwrap(), 0);
-    assert_eq!(workers::end_surplus(master, 1).unwrap(), 1);
+    assert_eq!(workers::end_surplus(master, 2).unwrap(), OldWorkers { left: 2, ended: 0 });
+    assert_eq!(workers::end_surplus(master, 1).unwrap(), OldWorkers { left: 1, ended: 1 });
     assert_eq!(newer.read(&mut [0]).unwrap_or(0), 0);
     assert!(old.iter_mut().all(is_alive));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_nginx_can_not_use_is_reported_and_tried_again() {
-    let node = Node::new(2).await;
+async fn a_socket_that_is_taken_is_reported_and_tried_again(form: Form) {
+    let node = Node::of(form, 2).await;
     let mut proxy = node.proxy().await;
     let a = backend("a");
-    settle_well(&mut proxy, &node.web(&[a])).await;
+    settle_well(&mut *proxy, &node.web(&[a])).await;
     let taken = TcpListener::bind((node.vip, PORT + 1)).unwrap();
     let ports = [PORT, PORT + 1].map(|number| port(number, Protocol::Tcp, &[a]));
     let wanted = node.service(ports.to_vec());
-    let summary = settle(&mut proxy, &wanted).await;
+    let summary = settle(&mut *proxy, &wanted).await;
     let why = format!("{:#}", summary.failed[0].error);
-    assert!(why.contains("bind() to") && why.contains("in use"), "{why}");
+    let taken_at = format!("{}:{}", node.vip, PORT + 1);
+    assert!(why.contains(&taken_at) && why.contains("in use"), "{why}");
     node.until_answered_by([Some("a"); 4]);
 
     drop(taken);
     let deadline = Instant::now() + PATIENCE;
-    while !settle(&mut proxy, &wanted).await.failed.is_empty() {
+    while !settle(&mut *proxy, &wanted).await.failed.is_empty() {
         assert!(Instant::now() < deadline, "not tried again");
     }
     TcpStream::connect((node.vip, PORT + 1)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_one_nginx_a_service_to_one_for_all_and_back_no_container_is_left_behind() {
+    let mut node = Node::new(10).await;
+    let wanted = node.web(&[backend("a")]);
+    let mut met = Vec::new();
+    for form in [Form::PerService, Form::Shared, Form::PerService] {
+        node.form = form;
+        settle_well(&mut *node.proxy().await, &wanted).await;
+        node.until_answered_by([Some("a"); 4]);
+        met.push(node.container().await.uid);
+    }
+    assert_eq!(met, [UID, shared::UID, UID]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -378,7 +458,7 @@ async fn a_client_that_has_said_all_still_gets_its_answer() {
         thread::park_timeout(Duration::from_millis(300));
         connection.write_all(text.len().to_string().as_bytes()).unwrap();
     });
-    settle_well(&mut proxy, &node.web(&[counter])).await;
+    settle_well(&mut *proxy, &node.web(&[counter])).await;
     let mut stream = node.connect();
     stream.write_all(b"12345").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -393,7 +473,7 @@ async fn questions_are_answered_by_the_ten_thousand_and_datagrams_as_often_as_th
     let mut proxy = node.proxy().await;
     let (dns, game) = (udp(1), udp(3));
     let ports = [port(53, Protocol::Udp, &[dns]), port(PORT, Protocol::Udp, &[game])];
-    settle_well(&mut proxy, &node.service(ports.to_vec())).await;
+    settle_well(&mut *proxy, &node.service(ports.to_vec())).await;
     assert!(node.route().starts_with("local"), "not a local address");
 
     // As resolvers ask: a port of its own for each question.
@@ -429,9 +509,9 @@ async fn a_flow_that_began_before_its_pod_listened_is_answered_once_it_does() {
     let node = Node::new(6).await;
     let pod = node.pods.hosts().next().unwrap();
     // Nobody else takes ports of that address.
-    let endpoint = SocketAddrV4::new(pod, 5000);
+    let endpoint = SocketAddr::new(pod.into(), 5000);
     let mut proxy = node.proxy().await;
-    settle_well(&mut proxy, &node.service(vec![port(PORT, Protocol::Udp, &[endpoint])])).await;
+    settle_well(&mut *proxy, &node.service(vec![port(PORT, Protocol::Udp, &[endpoint])])).await;
     let socket = node.udp(PORT);
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     socket.send(b"?").unwrap();
@@ -451,7 +531,7 @@ async fn a_client_stays_with_one_endpoint_until_it_has_been_away_for_long_enough
     let backends: Vec<_> = names.map(backend).collect();
     let affinity = Some(Duration::from_secs(3));
     let sticky = ServicePlan { affinity, ..node.web(&backends) };
-    settle_well(&mut proxy, &sticky).await;
+    settle_well(&mut *proxy, &sticky).await;
     let master = node.master().await;
     let mut met = std::collections::BTreeSet::new();
     let deadline = Instant::now() + PATIENCE * 2;
@@ -470,14 +550,14 @@ async fn a_client_stays_with_one_endpoint_until_it_has_been_away_for_long_enough
         while config() == before {
             assert!(Instant::now() < deadline, "never forgotten");
             tokio::time::sleep(Duration::from_millis(100)).await;
-            settle_well(&mut proxy, &sticky).await;
+            settle_well(&mut *proxy, &sticky).await;
         }
-        settle_well(&mut proxy, &sticky).await;
+        settle_well(&mut *proxy, &sticky).await;
     }
 }
 
 /// One that answers every HTTP request with its name and the header `X-Mark` that it got.
-fn web_backend(name: &'static str) -> SocketAddrV4 {
+fn web_backend(name: &'static str) -> SocketAddr {
     server(move |mut connection| {
         let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
         let head: Vec<_> =
@@ -514,9 +594,9 @@ fn below(path: &str) -> Path {
 }
 
 /// The hosts `one.test`, with these paths and also with TLS as somebody, and `two.test`, which is all `b`'s.
-fn sites(site: Ipv4Addr, paths: Vec<Location>, certified: &str) -> InstanceSpec {
+fn sites(site: IpAddr, paths: Vec<Location>, certified: &str) -> InstanceSpec {
     let host = |name: &str, tls, port, locations| Server {
-        addresses: [SocketAddrV4::new(site, port)].into(),
+        addresses: [SocketAddr::new(site, port)].into(),
         names: [name.to_owned()].into(),
         tls,
         locations,
@@ -538,14 +618,15 @@ fn sites(site: Ipv4Addr, paths: Vec<Location>, certified: &str) -> InstanceSpec 
             title: "DNS default/site".to_owned(),
             connections: 1024,
             stream: String::new(),
-            http: Http { upstreams, servers },
+            http: Http { upstreams, servers, ..Http::default() },
             affinity: None,
+            draining_connections: 262_144,
         },
     }
 }
 
 /// What is answered, and the status.
-fn fetch(url: &str, address: Ipv4Addr) -> (String, String) {
+fn fetch(url: &str, address: IpAddr) -> (String, String) {
     let (host, port) = url.split('/').nth(2).unwrap().split_once(':').unwrap();
     let resolve = format!("{host}:{port}:{address}");
     let words =
@@ -556,7 +637,7 @@ fn fetch(url: &str, address: Ipv4Addr) -> (String, String) {
 }
 
 /// Who proves to be that host.
-fn subject(address: SocketAddrV4) -> String {
+fn subject(address: SocketAddr) -> String {
     let script = format!("openssl s_client -connect {address} </dev/null 2>&1 | grep subject");
     output("sh", &["-c", &script])
 }
@@ -576,9 +657,9 @@ async fn settle_all(proxy: &mut Reconciler<Docker, Loopback>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
     let node = Node::new(7).await;
-    let Nginx(mut proxy) = node.proxy().await;
+    let mut proxy = node.reconciler().await;
     let site = node.site();
-    let secure = SocketAddrV4::new(site, PORT + 1);
+    let secure = SocketAddr::new(site, PORT + 1);
     let paths = vec![
         to(below("/a"), "a", None),
         to(below("/a/deeper"), "b", Some("5 $ \"net\"; #")),
@@ -633,7 +714,7 @@ async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
 
 /// One that answers with the head of the request, but for `/to?PLACE`, from where it sends there (`HOST` is the request's),
 /// and upgrades, after which it gives back what it gets.
-fn telling_backend() -> SocketAddrV4 {
+fn telling_backend() -> SocketAddr {
     server(|mut connection| {
         let mut reader = BufReader::new(connection.try_clone().unwrap());
         let lines = reader.by_ref().lines().map_while(Result::ok);
@@ -663,7 +744,7 @@ fn telling_backend() -> SocketAddrV4 {
 }
 
 /// What is answered to a request for that host.
-fn say(router: Ipv4Addr, host: &str, request: &str, body: &[u8]) -> String {
+fn say(router: IpAddr, host: &str, request: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect((router, 80)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();
@@ -691,8 +772,8 @@ fn onward(kind: Kind, service: &str) -> Onward {
 }
 
 /// With the Service `web` there, `away` behind a port at which nobody listens, and `none` behind none.
-fn plan(node: &Node, hosts: BTreeMap<String, HostPlan>, web: SocketAddrV4) -> RouterPlan {
-    let away = SocketAddrV4::new(node.vip, 9);
+fn plan(node: &Node, hosts: BTreeMap<String, HostPlan>, web: SocketAddr) -> RouterPlan {
+    let away = SocketAddr::new(node.vip, 9);
     RouterPlan {
         uid: "kube-proxy-test-router".to_owned(),
         ip: node.vip,
@@ -709,7 +790,7 @@ fn plan(node: &Node, hosts: BTreeMap<String, HostPlan>, web: SocketAddrV4) -> Ro
 }
 
 /// Who proves to be that host to whoever asks for it.
-fn subject_of(address: SocketAddrV4, host: &str) -> String {
+fn subject_of(address: SocketAddr, host: &str) -> String {
     let script = format!(
         "openssl s_client -connect {address} -servername {host} </dev/null 2>&1 | grep subject"
     );
@@ -744,15 +825,15 @@ fn hosts_of_ingresses() -> BTreeMap<String, HostPlan> {
 #[tokio::test(flavor = "multi_thread")]
 async fn ingresses_are_served_with_tls_by_name_and_beside_it_at_the_hosts_own_addresses() {
     let node = Node::new(9).await;
-    let Nginx(mut proxy) = node.proxy().await;
-    let own = node.pods.hosts().next().unwrap();
+    let mut proxy = node.reconciler().await;
+    let own = node.pods.hosts().next().unwrap().into();
     let mut plan = plan(&node, hosts_of_ingresses(), telling_backend());
     plan.host_addresses = [own].into();
     proxy.want_all("Service", Vec::new());
     proxy.want_all(router::KIND, router::specs(&plan));
     settle_all(&mut proxy).await;
 
-    let check = |at: Ipv4Addr, url: &str, status: &str| {
+    let check = |at: IpAddr, url: &str, status: &str| {
         let (body, found) = fetch(url, at);
         assert_eq!(found, status, "{at} {url} {body}");
         body
@@ -776,7 +857,7 @@ async fn ingresses_are_served_with_tls_by_name_and_beside_it_at_the_hosts_own_ad
         assert!(body.contains("X-Forwarded-Proto: https\n"), "{body}");
         assert!(body.contains("X-Forwarded-For: "), "{body}");
         check(at, "https://plain.test:443/", "404");
-        let secure = SocketAddrV4::new(at, 443);
+        let secure = SocketAddr::new(at, 443);
         for (name, subject) in [
             ("shop.test", "shop.test"),
             ("x.shop.test", "wild.test"),
@@ -806,7 +887,7 @@ async fn ingresses_are_served_with_tls_by_name_and_beside_it_at_the_hosts_own_ad
     plan.hosts.get_mut("shop.test").unwrap().tls = Some(certificate("renewed.test"));
     proxy.want_all(router::KIND, router::specs(&plan));
     settle_all(&mut proxy).await;
-    let secure = SocketAddrV4::new(node.vip, 443);
+    let secure = SocketAddr::new(node.vip, 443);
     until("the other certificate counts", || {
         subject_of(secure, "shop.test").contains("renewed.test")
     });
@@ -821,7 +902,7 @@ async fn ingresses_are_served_with_tls_by_name_and_beside_it_at_the_hosts_own_ad
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_sees_what_is_below_its_path_of_a_host() {
     let node = Node::new(8).await;
-    let Nginx(mut proxy) = node.proxy().await;
+    let mut proxy = node.reconciler().await;
     let paths = [("/p", "web"), ("/p/none", "none"), ("/p/away", "away"), ("/a$b", "web")];
     let paths = paths.map(|(path, service)| (prefix(path), onward(Kind::Dns, service)));
     let hosts = [("shop.test".to_owned(), HostPlan { paths: paths.into(), tls: None })].into();
@@ -881,7 +962,7 @@ async fn a_service_sees_what_is_below_its_path_of_a_host() {
 }
 
 /// What a server at that address says; nothing if nobody takes the connection, or it ends without a word.
-fn heard(address: SocketAddrV4) -> String {
+fn heard(address: SocketAddr) -> String {
     let mut answer = String::new();
     if let Ok(mut stream) = TcpStream::connect(address) {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -890,15 +971,14 @@ fn heard(address: SocketAddrV4) -> String {
     answer
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balancers_clients_are_chosen()
- {
-    let node = Node::new(8).await;
+async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balancers_clients_are_chosen(
+    form: Form,
+) {
+    let node = Node::of(form, 8).await;
     let mut proxy = node.proxy().await;
-    let here = |last: u8| Ipv4Addr::new(127, 97, 8, last);
-    let (node_address, external, balancer) = (here(2), here(3), here(4));
+    let (node_address, external, balancer) = (node.here(2), node.here(3), node.here(4));
     let (inside, outside, game) = (backend("inside"), backend("outside"), udp(1));
-    let with = |endpoints: &[SocketAddrV4], ranges: &[&str]| {
+    let with = |endpoints: &[SocketAddr], ranges: &[&str]| {
         let tcp = PortPlan {
             node_port: Some(30080),
             outside_endpoints: endpoints.iter().copied().collect(),
@@ -920,8 +1000,8 @@ async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balance
         };
         ServicePlan { outside, ..node.service(vec![tcp, udp]) }
     };
-    settle_well(&mut proxy, &with(&[outside], &["127.0.0.0/8"])).await;
-    let at = |address: Ipv4Addr, port: u16| heard(SocketAddrV4::new(address, port));
+    settle_well(&mut *proxy, &with(&[outside], &["127.0.0.0/8"])).await;
+    let at = |address: IpAddr, port: u16| heard(SocketAddr::new(address, port));
     assert_eq!(at(node.vip, PORT), "inside");
     assert_eq!(at(node_address, 30080), "outside");
     assert_eq!((at(external, PORT), at(balancer, PORT)), ("outside".into(), "outside".into()));
@@ -934,12 +1014,12 @@ async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balance
     assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
 
     // Of the balancer's clients, others.
-    settle_well(&mut proxy, &with(&[outside], &["192.0.2.0/24"])).await;
+    settle_well(&mut *proxy, &with(&[outside], &["192.0.2.0/24"])).await;
     until("this one is sent away", || at(balancer, PORT).is_empty());
     assert_eq!(at(external, PORT), "outside");
 
     // No endpoint for those from outside is left: they are refused at once.
-    settle_well(&mut proxy, &with(&[], &["127.0.0.0/8"])).await;
+    settle_well(&mut *proxy, &with(&[], &["127.0.0.0/8"])).await;
     let refused = |address, port| TcpStream::connect((address, port)).is_err();
     until("all are refused", || {
         refused(node_address, 30080) && refused(external, PORT) && refused(balancer, PORT)
@@ -947,11 +1027,10 @@ async fn who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balance
     assert_eq!(at(node.vip, PORT), "inside");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_of_the_host_on_a_node_port_is_reported_and_nothing_to_the_virtual_ip() {
-    let node = Node::new(9).await;
+async fn a_server_of_the_host_on_a_node_port_is_reported_and_nothing_to_the_virtual_ip(form: Form) {
+    let node = Node::of(form, 9).await;
     let mut proxy = node.proxy().await;
-    let node_address = Ipv4Addr::new(127, 97, 9, 2);
+    let node_address = node.here(2);
     let taken = TcpListener::bind((node_address, 30080)).unwrap();
     let a = backend("a");
     let port = PortPlan {
@@ -963,19 +1042,20 @@ async fn a_server_of_the_host_on_a_node_port_is_reported_and_nothing_to_the_virt
     let wanted = ServicePlan { outside, ..node.service(vec![port]) };
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let failure = settle(&mut proxy, &wanted).await.failed.remove(0);
+        let failure = settle(&mut *proxy, &wanted).await.failed.remove(0);
         assert_eq!(failure.subject, "default/web");
         // At first only that it has ended may be known.
-        if failure.error.to_string().contains("bind() to 127.97.9.2:30080 failed") {
+        let why = failure.error.to_string();
+        if why.contains(&format!("{node_address}:30080")) && why.contains("in use") {
             break;
         }
         assert!(Instant::now() < deadline, "never said: {:?}", failure.error);
     }
-    until("the virtual IP is served", || heard(SocketAddrV4::new(node.vip, PORT)) == "a");
+    until("the virtual IP is served", || heard(SocketAddr::new(node.vip, PORT)) == "a");
     drop(taken);
     let deadline = Instant::now() + PATIENCE;
-    while !settle(&mut proxy, &wanted).await.failed.is_empty() {
+    while !settle(&mut *proxy, &wanted).await.failed.is_empty() {
         assert!(Instant::now() < deadline, "not tried again");
     }
-    assert_eq!(heard(SocketAddrV4::new(node_address, 30080)), "a");
+    assert_eq!(heard(SocketAddr::new(node_address, 30080)), "a");
 }

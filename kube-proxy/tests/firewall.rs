@@ -4,13 +4,12 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     thread,
     time::Duration,
 };
 
-use ipnet::Ipv4Net;
 use kube_proxy::addresses::{Addresses, Loopback};
 use nix::sched::{CloneFlags, unshare};
 
@@ -25,10 +24,11 @@ fn in_a_namespace(test: impl AsyncFnOnce(Loopback) + Send + 'static) {
         ip(&["link", "set", "lo", "up"]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let range: Ipv4Net = "10.96.0.0/16".parse().unwrap();
-            let addresses = Loopback::open(range, PODS.parse().unwrap()).await.unwrap();
+            let addresses = Loopback::open("10.96.0.0/16".parse().unwrap(), PODS.parse().unwrap())
+                .await
+                .unwrap();
             addresses.fence().await.unwrap();
-            addresses.take(VIP).await.unwrap();
+            addresses.take(VIP.into()).await.unwrap();
             test(addresses).await;
         });
     };
@@ -126,11 +126,12 @@ fn the_addresses_of_the_range_are_told_from_the_others() {
     in_a_namespace(async |addresses| {
         ip(&["address", "add", "198.51.100.7/32", "dev", "lo"]);
         let listed = addresses.list().await.unwrap();
-        assert_eq!(listed.held, [VIP].into());
-        let others = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(198, 51, 100, 7)];
-        assert_eq!(listed.all, [VIP, others[0], others[1]].into());
-        addresses.release(VIP).await.unwrap();
-        addresses.take(Ipv4Addr::new(198, 51, 100, 8)).await.unwrap_err();
+        assert_eq!(listed.held, [VIP.into()].into());
+        let others: [IpAddr; 3] =
+            ["127.0.0.1", "::1", "198.51.100.7"].map(|it| it.parse().unwrap());
+        assert_eq!(listed.all, others.into_iter().chain([VIP.into()]).collect());
+        addresses.release(VIP.into()).await.unwrap();
+        addresses.take(Ipv4Addr::new(198, 51, 100, 8).into()).await.unwrap_err();
         let listed = addresses.list().await.unwrap();
         assert_eq!((listed.held, listed.all), ([].into(), others.into()));
     });
@@ -140,10 +141,10 @@ fn the_addresses_of_the_range_are_told_from_the_others() {
 fn an_address_may_be_taken_and_released_twice() {
     in_a_namespace(async |addresses| {
         // The first time was before.
-        addresses.take(VIP).await.unwrap();
-        assert_eq!(addresses.list().await.unwrap().held, [VIP].into());
+        addresses.take(VIP.into()).await.unwrap();
+        assert_eq!(addresses.list().await.unwrap().held, [VIP.into()].into());
         for _ in 0..2 {
-            addresses.release(VIP).await.unwrap();
+            addresses.release(VIP.into()).await.unwrap();
             assert!(addresses.list().await.unwrap().held.is_empty());
         }
     });

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::SocketAddrV4,
+    net::SocketAddr,
     path::PathBuf,
 };
 
@@ -16,7 +16,11 @@ use api_types::{
     minik8s::Dns,
 };
 use kube_proxy::{
-    backend::{router, service::specs},
+    backend::{
+        router,
+        service::specs,
+        shared::{all_specs, listened},
+    },
     instance::InstanceSpec,
     nginx::{
         Configuration, Epoch, Telling,
@@ -36,6 +40,138 @@ fn configurations_are_as_written_down() {
         let text = fs::read_to_string(&case).unwrap();
         expect_test::expect_file![case.with_extension("conf")].assert_eq(&configuration(&text));
     }
+}
+
+/// Those that have one together, and who has one alone. Together they listen where they would alone.
+#[test]
+fn the_configuration_for_all_services_is_as_written_down() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/shared");
+    let manifest = fs::read_to_string(format!("{folder}/services.yaml")).unwrap();
+    let Objects { services, slices, .. } = Objects::read(&manifest);
+    let plans = plan(&place(), &services, &slices);
+    let sockets = |specs: &[InstanceSpec]| {
+        let texts = specs.iter().map(|spec| listened(&spec.configuration.stream));
+        texts.flatten().collect::<BTreeSet<_>>()
+    };
+    let alone = sockets(&plans.iter().flat_map(specs).collect::<Vec<_>>());
+    let (together, left_out) = all_specs(&plans, &alone);
+    assert_eq!((sockets(&together), left_out), (alone, BTreeMap::new()));
+    let uids: Vec<_> = together.iter().map(|spec| spec.uid.as_str()).collect();
+    assert_eq!(uids, ["all-services", "u3"]);
+    let config = together[0].configuration.at(Epoch(0));
+    let file = format!("{folder}/services.conf");
+    expect_test::expect_file![file].assert_eq(&config.text(Telling(1)));
+    assert_eq!(config.draining_workers, 31);
+}
+
+#[test]
+fn what_can_not_be_listened_at_is_left_out_and_told_of() {
+    let manifest = include_str!("golden/shared/services.yaml");
+    let Objects { services, slices, .. } = Objects::read(manifest);
+    let plans = plan(&place(), &services, &slices);
+    let all: BTreeSet<_> =
+        plans.iter().flat_map(specs).flat_map(|it| listened(&it.configuration.stream)).collect();
+    let without = |socket: &str| {
+        let mut rest = all.clone();
+        rest.retain(|(_, it)| it.to_string() != socket);
+        let (specs, left_out) = all_specs(&plans, &rest);
+        (specs[0].configuration.stream.clone(), left_out)
+    };
+    let (stream, left_out) = without("192.0.2.7:30080");
+    let why = "tcp 192.0.2.7:30080".to_owned();
+    assert_eq!(left_out, [("default/web".to_owned(), why)].into());
+    assert!(stream.contains("listen 127.0.0.1:30080 ") && !stream.contains("192.0.2.7:30080"));
+    // Nothing is left of a port that is listened for nowhere.
+    let (stream, _) = without("10.96.0.13:7000");
+    assert!(
+        stream.contains("10.96.0.13:80 10.244.0.3:8080;") && !stream.contains("10.244.0.3:7000")
+    );
+}
+
+#[test]
+fn what_comes_by_an_address_of_one_family_is_led_to_endpoints_of_it() {
+    let Objects { services, slices, .. } = Objects::read(include_str!("golden/stacks/two.yaml"));
+    let plans = plan(&place(), &services, &slices);
+    let streams: Vec<_> =
+        specs(&plans[0]).into_iter().map(|spec| spec.configuration.stream).collect();
+    let upstream = |name: &str, endpoints: [&str; 2]| {
+        let [first, second] = endpoints;
+        format!("upstream {name} {{\n        server {first};\n        server {second};\n    }}\n")
+    };
+    let [v4, v6] = [["10.244.0.2", "10.244.1.2"], ["[fd00:10:244::2]", "[fd00:10:244:1::2]"]];
+    let at = |addresses: [&str; 2], port: u16| addresses.map(|it| format!("{it}:{port}"));
+    for (name, endpoints) in [
+        ("tcp-80", at(v4, 8080)),
+        ("tcp-80-v6", at(v6, 8080)),
+        ("udp-53", at(v4, 5353)),
+        ("udp-53-v6", at(v6, 5353)),
+    ] {
+        let upstream = upstream(name, endpoints.each_ref().map(String::as_str));
+        assert!(streams.iter().all(|stream| stream.contains(&upstream)), "{upstream}");
+    }
+    // Of a server, where it listens and where that leads.
+    let servers = |stream: &str| {
+        let servers = stream.split("    server {\n").skip(1);
+        let words = |server: &str, word: &str| {
+            let lines = server.lines().filter_map(|line| line.trim().strip_prefix(word));
+            lines
+                .map(|line| line.trim_end_matches(';').split(' ').next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let shown = |it: &str| format!("{} to {}", words(it, "listen "), words(it, "proxy_pass "));
+        servers.map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        servers(&streams[0]),
+        [
+            "10.96.0.10:53 to udp-53",
+            "[fd00:10:96::a]:53 to udp-53-v6",
+            "10.96.0.10:80 to tcp-80",
+            "[fd00:10:96::a]:80 to tcp-80-v6",
+        ]
+    );
+    assert_eq!(
+        servers(&streams[1]),
+        [
+            "127.0.0.1:30053 192.0.2.7:30053 to udp-53",
+            "[2001:db8::7]:30053 [2001:db8:9::9]:53 to udp-53-v6",
+            "127.0.0.1:30080 192.0.2.7:30080 to tcp-80",
+            "[2001:db8::7]:30080 [2001:db8:9::9]:80 to tcp-80-v6",
+        ]
+    );
+    // And by one nginx for all, in which the addresses of variables have no brackets.
+    let alone = streams.iter().flat_map(|stream| listened(stream)).collect();
+    let (together, left_out) = all_specs(&plans, &alone);
+    assert_eq!((together.len(), left_out), (1, BTreeMap::new()));
+    let stream = &together[0].configuration.stream;
+    assert_eq!(listened(stream), alone);
+    for socket in ["fd00:10:96::a:80", "2001:db8::7:30080", "10.96.0.10:80"] {
+        assert!(stream.contains(&format!("\n        {socket} ")), "{socket}: {stream}");
+    }
+}
+
+/// Who asks is seen, but for a pod that is an endpoint itself.
+#[test]
+fn pods_of_this_host_are_spoken_for_by_their_own_addresses() {
+    let manifest = include_str!("golden/one-port.yaml");
+    let Objects { services, slices, .. } = Objects::read(manifest);
+    let stream = |kept: &[&str]| {
+        let mut plan = plan(&place(), &services, &slices).remove(0);
+        plan.kept = kept.iter().map(|network| network.parse().unwrap()).collect();
+        specs(&plan).remove(0).configuration.stream
+    };
+    let clients = concat!(
+        "    geo $kept_u1 {\n        default \"\";\n        10.244.0.0/24 1;\n        10.244.0.2/32 \"\";\n    }\n",
+        "    map $kept_u1 $client_u1 {\n        default \"\";\n        1 $remote_addr;\n    }\n",
+    );
+    let kept = stream(&["10.244.0.0/24"]);
+    assert!(kept.starts_with(clients), "{kept}");
+    let bind = "        proxy_bind $client_u1 transparent;\n";
+    assert_eq!(kept.matches(bind).count(), 1);
+    // That is all.
+    let rest = kept.replace(clients, "").replace(bind, "");
+    assert_eq!(rest, stream(&[]));
 }
 
 /// An `http` block is no Service's.
@@ -82,8 +218,10 @@ fn hosts_and_paths_are_as_written_down() {
             ]
             .into(),
             servers: vec![shop, secure],
+            ..Http::default()
         },
         affinity: None,
+        draining_connections: 262_144,
     };
     let config = configuration.at(Epoch(0));
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/http.conf");
@@ -171,8 +309,9 @@ fn another_certificate_is_another_configuration() {
             title: String::new(),
             connections: 1,
             stream: String::new(),
-            http: Http { upstreams: BTreeMap::new(), servers: vec![server] },
+            http: Http { servers: vec![server], ..Http::default() },
             affinity: None,
+            draining_connections: 262_144,
         };
         configuration.at(Epoch(0)).generation
     };
@@ -232,7 +371,7 @@ impl Objects {
         self.services.iter().find(is_meant)
     }
 
-    fn backends(&self, to: &Target) -> Option<BTreeSet<SocketAddrV4>> {
+    fn backends(&self, to: &Target) -> Option<BTreeSet<SocketAddr>> {
         let service = self.service(&to.namespace, &to.service)?;
         let is_its = |slice: &&EndpointSlice| {
             let labels = slice.metadata.labels.as_ref().unwrap();
@@ -243,14 +382,16 @@ impl Objects {
 }
 
 fn place() -> Place {
-    let service_cidr = "10.96.0.0/16".parse().unwrap();
-    let addresses = ["127.0.0.1", "192.0.2.7", "203.0.113.9"].map(|ip| ip.parse().unwrap()).into();
+    let service_cidr = "10.96.0.0/16,fd00:10:96::/112".parse().unwrap();
+    let addresses = ["127.0.0.1", "192.0.2.7", "203.0.113.9", "2001:db8::7", "2001:db8:9::9"];
+    let addresses = addresses.map(|ip| ip.parse().unwrap()).into();
+    let node_addresses = ["127.0.0.1", "192.0.2.7", "2001:db8::7"];
     Place {
         nodes: ["here".into()].into(),
         service_cidr,
         cluster_dns: None,
         zone: None,
-        node_addresses: ["127.0.0.1", "192.0.2.7"].map(|ip| ip.parse().unwrap()).into(),
+        node_addresses: node_addresses.map(|ip| ip.parse().unwrap()).into(),
         addresses,
     }
 }

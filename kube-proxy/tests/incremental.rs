@@ -6,8 +6,11 @@
 use std::{
     collections::BTreeSet,
     mem,
-    net::Ipv4Addr,
-    sync::{Arc, Mutex},
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use api_types::api::{core::v1::Service, discovery::v1::EndpointSlice};
@@ -20,6 +23,7 @@ use kube::{
 use kube_proxy::{
     Metrics as ProxyMetrics, Wake,
     backend::Backend,
+    gateway::GatewayPlan,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Summary},
     router::RouterPlan,
@@ -38,9 +42,11 @@ struct Notes(Arc<Mutex<Vec<String>>>);
 
 struct Notetaker {
     notes: Notes,
-    local: BTreeSet<Ipv4Addr>,
+    local: BTreeSet<IpAddr>,
     /// By uid.
     broken: BTreeSet<String>,
+    /// Nginxes that do not answer yet.
+    starting: Arc<AtomicUsize>,
 }
 
 impl Notes {
@@ -67,7 +73,7 @@ impl Backend for Notetaker {
         Ok(Vec::new())
     }
 
-    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+    async fn look(&mut self) -> Result<&BTreeSet<IpAddr>, ReconcileError> {
         Ok(&self.local)
     }
 
@@ -80,6 +86,12 @@ impl Backend for Notetaker {
     fn want_router(&mut self, plan: Option<RouterPlan>) {
         if let Some(plan) = plan {
             self.notes.add(format!("router {}", plan.hosts.len()));
+        }
+    }
+
+    fn want_gateways(&mut self, plans: &[GatewayPlan]) {
+        if !plans.is_empty() {
+            self.notes.add(format!("gateways {}", plans.len()));
         }
     }
 
@@ -103,23 +115,35 @@ impl Backend for Notetaker {
             error: ReconcileError::Ended("bind() failed".to_owned()),
         };
         let failed = self.broken.iter().map(failure).collect();
-        Ok(Summary { failed, ..Summary::default() })
+        let starting = self.starting.load(Ordering::Relaxed);
+        Ok(Summary { failed, pending: starting, starting, ..Summary::default() })
     }
 }
 
 /// Runs the loop until the runtime ends.
 fn start(plane: &ControlPlane) -> (Notes, Metrics) {
-    let (notes, metrics) = (Notes::default(), Metrics::default());
+    let (notes, metrics, _) = start_with(plane, Arc::default());
+    (notes, metrics)
+}
+
+fn start_with(plane: &ControlPlane, starting: Arc<AtomicUsize>) -> (Notes, Metrics, Health) {
+    let (notes, metrics, health) = (Notes::default(), Metrics::default(), Health::default());
     let (local, broken) = Default::default();
-    let mut backend = Notetaker { notes: notes.clone(), local, broken };
+    let mut backend = Notetaker { notes: notes.clone(), local, broken, starting };
     let outlets = Outlets {
-        check: Health::default().check("services"),
+        check: health.check("services"),
         metrics: ProxyMetrics::register(&metrics),
         recorder: Recorder::new(&Tasks::default(), plane.client(), "kube-proxy", "here"),
     };
     let service_cidr = "10.96.0.0/16".parse().unwrap();
     let node = "here".into();
-    let here = Here { node, service_cidr, cluster_dns: None, node_addresses: Vec::new() };
+    let here = Here {
+        node,
+        service_cidr,
+        cluster_dns: None,
+        node_addresses: Vec::new(),
+        leads_by_rules: false,
+    };
     let listwatch = plane.listwatch();
     tokio::spawn(async move {
         let wake = Arc::new(Wake::default());
@@ -128,7 +152,7 @@ fn start(plane: &ControlPlane) -> (Notes, Metrics) {
         let passes = sync::run(&world, &here, &mut backend, &wake, &outlets);
         tokio::join!(watches, nodes_watch, passes)
     });
-    (notes, metrics)
+    (notes, metrics, health)
 }
 
 async fn create(services: &Api<Service>, name: &str) {
@@ -197,4 +221,21 @@ async fn it_is_counted_how_many_services_are_not_as_they_should_be() {
     until(1).await;
     services.delete(BROKEN, &Default::default()).await.unwrap();
     until(0).await;
+}
+
+#[tokio::test]
+async fn it_is_ready_once_all_services_are_served() {
+    let plane = ControlPlane::start().await;
+    let services: Api<Service> = Api::default_namespaced(plane.client());
+    let starting = Arc::new(AtomicUsize::new(1));
+    let (notes, _, health) = start_with(&plane, starting.clone());
+    notes.until(&["all 1"]).await;
+    // Told of in a second pass: the first one's outcome is known.
+    create(&services, "web").await;
+    notes.until(&["web to 0"]).await;
+    assert!(!health.is_ready());
+
+    starting.store(0, Ordering::Relaxed);
+    let ready = async || health.is_ready().then_some(()).ok_or_else(|| health.report());
+    wait::until("kube-proxy to be ready", ready).await;
 }

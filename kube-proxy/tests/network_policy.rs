@@ -5,7 +5,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     sync::{Arc, mpsc},
     thread,
@@ -24,6 +24,7 @@ use kube::{
 };
 use kube_proxy::{
     Wake,
+    family::Family,
     policy::{
         self, Allow, Keeper, Outlets, Peers, PortRange, Ports, Protocol, Rules,
         ranges::Range,
@@ -309,9 +310,15 @@ impl Rig {
         }
         let service_cidr = "10.96.0.0/16".parse().unwrap();
         let node = "n1".into();
-        let here = Here { node, service_cidr, cluster_dns: Some(DNS), node_addresses: Vec::new() };
+        let here = Here {
+            node,
+            service_cidr,
+            cluster_dns: Some(DNS.into()),
+            node_addresses: Vec::new(),
+            leads_by_rules: false,
+        };
         let outlets = Outlets::new(Health::default().check("policies"), &Metrics::default());
-        let (listwatch, kernel) = (self.plane.listwatch(), Kernel::open().unwrap());
+        let (listwatch, kernel) = (self.plane.listwatch_as("kube-proxy"), Kernel::open().unwrap());
         self.keeper = Some(spawn_local(async move {
             let wake = Arc::new(Wake::default());
             let mut keeper = Keeper::new(here, kernel, outlets);
@@ -363,7 +370,9 @@ fn app(name: &str) -> Value {
 #[test]
 fn the_kernel_lists_what_it_was_told() {
     in_a_namespace(async || {
-        let (set, pod) = ("default/p/ingress/0".to_owned(), SERVER);
+        let [a, b, pod] = [A, B, SERVER].map(IpAddr::V4);
+        let [gateway, outside, vip] = [GATEWAY, OUTSIDE, VIP].map(IpAddr::V4);
+        let set = "default/p/ingress/0".to_owned();
         let range = |protocol, first, last| PortRange { protocol, first, last };
         let ports = vec![
             range(Protocol::Tcp, 80, 80),
@@ -371,32 +380,35 @@ fn the_kernel_lists_what_it_was_told() {
             range(Protocol::Udp, 0, u16::MAX),
             range(Protocol::Sctp, 7, 7),
         ];
-        let blocks = vec![Range { first: OUTSIDE, last: [192, 0, 2, 77].into() }];
+        let blocks = vec![Range { first: outside, last: [192, 0, 2, 77].into() }];
         let peers = Peers::Some { set: Some(set.clone()), blocks };
         let allow = Allow { peers, ports: Ports::of(ports) };
         let hosts = Peers::Some { set: Some("hosts".to_owned()), blocks: Vec::new() };
         let of_hosts = Allow { peers: hosts, ports: Ports::All };
-        let at_nodes = |at| Refused { client: A, at, protocol: Protocol::Tcp, port: NODE_PORT };
+        let at_nodes = |at| Refused { client: a, at, protocol: Protocol::Tcp, port: NODE_PORT };
         let rules = Rules {
-            sets: [(set, [A, B].into()), ("hosts".to_owned(), [OUTSIDE].into())].into(),
+            sets: [(set, [a, b].into()), ("hosts".to_owned(), [outside].into())].into(),
             ingress: [(pod, vec![allow, of_hosts])].into(),
             egress: [(pod, Vec::new())].into(),
             refused: [Protocol::Tcp, Protocol::Udp, Protocol::Sctp]
-                .map(|protocol| Refused { client: A, at: At::Address(VIP), protocol, port: 7 })
+                .map(|protocol| Refused { client: a, at: At::Address(vip), protocol, port: 7 })
                 .into_iter()
                 .chain([At::NodesHere, At::NodesElsewhere].map(at_nodes))
                 .collect(),
-            known: [A, B, SERVER].into(),
+            known: [a, b, pod].into(),
             networks: ["10.244.1.0/24", "10.244.2.0/25"].map(|it| it.parse().unwrap()).into(),
+            links: ["pods".to_owned()].into(),
             isolates_egress: true,
-            guarded: [At::Address(VIP), At::NodesHere, At::NodesElsewhere]
+            guarded: [At::Address(vip), At::NodesHere, At::NodesElsewhere]
                 .map(|at| (at, Protocol::Tcp, 7))
                 .into(),
-            nodes_here: [GATEWAY].into(),
-            nodes_elsewhere: [OUTSIDE].into(),
+            nodes_here: [gateway].into(),
+            nodes_elsewhere: [outside].into(),
+            doors: [gateway].into(),
+            door_ports: [Protocol::Tcp, Protocol::Udp].map(|it| (it, NODE_PORT)).into(),
         };
         let table = nftables::Table { family: "ip", name: "ours".to_owned() };
-        let contents = policy::table::contents(&rules);
+        let contents = policy::table::contents(&rules, Family::Ipv4);
         assert!(table.ensure(&contents).await.unwrap());
         assert_eq!(table.read().await.unwrap(), Some(nftables::Found::of(&contents)));
     });

@@ -6,7 +6,7 @@ mod fake;
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -98,9 +98,10 @@ fn service(name: &str, last: u8, endpoints: &[&str]) -> ServicePlan {
         namespace: "default".into(),
         name: name.into(),
         uid: format!("u-{name}"),
-        ip: Ipv4Addr::new(10, 96, 0, last),
+        ips: [IpAddr::V4(Ipv4Addr::new(10, 96, 0, last))].into(),
         affinity: None,
         balancing: Balancing::default(),
+        kept: [].into(),
         outside: Outside::default(),
         ports: vec![port],
     }
@@ -119,6 +120,15 @@ async fn a_new_service_gets_its_address_then_its_container_and_is_left_alone() {
     let mut rig = Rig::new();
     rig.check(&[web()], &["take 10.96.0.10", "create default/web"]).await;
     rig.check(&[web()], &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_served_nobody_yet_is_counted_apart() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.reconcile(&[web()]).await.starting, 1);
+    rig.settle(&[web()]).await;
+    let reloaded = rig.reconcile(&[web_scaled()]).await;
+    assert_eq!((reloaded.pending, reloaded.starting), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,6 +175,31 @@ async fn a_reload_is_pending_until_nginx_says_that_it_was_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_change_of_a_flood_is_told_at_once_and_others_the_rarer_the_more_old_workers_stay()
+ {
+    let mut rig = Rig::new();
+    rig.settle(&[web()]).await;
+    rig.node.log();
+    // One for 0.2 s and each of them, and not for more than 3 s; 32 are the most.
+    for (old_workers, reloads) in [(0, 50), (9, 5), (100, 4)] {
+        rig.node.with(|node| node.old_workers = old_workers);
+        rig.check(&[web_scaled()], &["reload id-u-web"]).await;
+        for change in 1..1000 {
+            tokio::time::advance(Duration::from_millis(10)).await;
+            let endpoint = format!("10.244.{}.{}:80", 1 + change / 250, 1 + change % 250);
+            assert!(rig.reconcile(&[service("web", 10, &[&endpoint])]).await.failed.is_empty());
+        }
+        assert_eq!(rig.node.log().len(), reloads - 1, "{old_workers}");
+        // The last one is told, too, and nothing else.
+        tokio::time::advance(Duration::from_secs(3)).await;
+        rig.check(&[web()], &["reload id-u-web"]).await;
+        assert!(fs::read_to_string(rig.config("u-web")).unwrap().contains("10.244.0.2:80"));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        rig.check(&[web()], &[]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_nginx_that_is_not_up_yet_is_not_signalled() {
     let mut rig = Rig::new();
     rig.node.with(|node| node.silent.insert("u-web".into()));
@@ -200,7 +235,7 @@ fn web_exposed() -> ServicePlan {
     let ServicePlan { mut ports, .. } = web();
     ports[0].node_port = Some(30080);
     ports[0].outside_endpoints = ports[0].endpoints.clone();
-    let node_addresses = [Ipv4Addr::new(192, 0, 2, 7)].into();
+    let node_addresses = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))].into();
     ServicePlan { ports, outside: Outside { node_addresses, ..Outside::default() }, ..web() }
 }
 
@@ -242,7 +277,7 @@ async fn a_pass_without_changes_asks_neither_docker_nor_the_kernel() {
     assert_eq!(rig.node.with(|node| node.looks), 0);
 
     // The net: an address lost is taken again, without anybody having told.
-    rig.node.with(|node| node.held.remove(&Ipv4Addr::new(10, 96, 0, 7)));
+    rig.node.with(|node| node.held.remove(&IpAddr::V4(Ipv4Addr::new(10, 96, 0, 7))));
     rig.node.log();
     tokio::time::advance(Duration::from_secs(10)).await;
     rig.check(&plans, &["take 10.96.0.7"]).await;
@@ -334,14 +369,14 @@ async fn a_service_made_anew_with_the_same_name_and_address_gets_a_new_container
 #[tokio::test(start_paused = true)]
 async fn addresses_that_nobody_wants_are_released() {
     let mut rig = Rig::new();
-    rig.node.with(|node| node.held.insert(Ipv4Addr::new(10, 96, 7, 7)));
+    rig.node.with(|node| node.held.insert(IpAddr::V4(Ipv4Addr::new(10, 96, 7, 7))));
     rig.check(&[], &["release 10.96.7.7"]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn services_are_served_although_an_address_can_not_be_released() {
     let mut rig = Rig::new();
-    let left = Ipv4Addr::new(10, 96, 7, 7);
+    let left = IpAddr::V4(Ipv4Addr::new(10, 96, 7, 7));
     rig.node.with(|node| node.held.insert(left) && node.stuck.insert(left));
     let summary = rig.reconcile(&[web()]).await;
     assert_eq!((summary.created, summary.failed[0].subject.as_str()), (1, "10.96.7.7"));
@@ -518,8 +553,9 @@ async fn a_change_of_one_service_costs_what_one_costs_however_many_others_there_
     let all: Vec<_> = (0..1000)
         .map(|number: u16| {
             let [high, low] = (number + 1).to_be_bytes();
-            let ip = Ipv4Addr::new(10, 96, high, low);
-            ServicePlan { ip, ..service(&format!("s{number}"), 0, &["10.244.0.2:80"]) }
+            let ip = IpAddr::V4(Ipv4Addr::new(10, 96, high, low));
+            let ips = [ip].into();
+            ServicePlan { ips, ..service(&format!("s{number}"), 0, &["10.244.0.2:80"]) }
         })
         .collect();
     rig.settle(&all).await;
@@ -580,6 +616,7 @@ async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
             stream: "    server { listen 10.96.0.20:80; return site; }\n".into(),
             http: Http::default(),
             affinity: None,
+            draining_connections: 262_144,
         },
     };
     proxy.want_all("DNS", vec![dns(&[20, 21])]);

@@ -122,7 +122,7 @@ async fn routes_of_others_stay() {
         "{why}"
     );
     let mut expected = before;
-    expected.retain(|route| route.destination != machines::network("10.244.8.0/24"));
+    expected.retain(|route| route.destination != machines::network("10.244.8.0/24").into());
     assert_eq!(one.kernel.look().await.unwrap().routes, expected);
 }
 
@@ -138,7 +138,7 @@ async fn a_pass_puts_right_what_was_changed_by_hand_and_then_does_nothing() {
     for _ in 0..2 {
         let report = one.reconcile(&nodes).await;
         assert!(report.refused.is_empty() && report.left.is_empty(), "{report:?}");
-        assert_eq!(one.ours().await, [("10.244.2.0/24".to_owned(), Some(two.ip()))]);
+        assert_eq!(one.ours().await, [("10.244.2.0/24".to_owned(), Some(two.ip().into()))]);
     }
     two.reconcile(&nodes).await;
     assert_eq!(one.reach(&two).await.unwrap().ip(), one.pod());

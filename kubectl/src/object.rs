@@ -7,6 +7,20 @@ use api_types::{Resource, meta, minik8s::GpuJob};
 use serde::Deserialize;
 use serde_json::Value;
 
+/// JSON as Go writes it: what HTML gives a meaning, and what JavaScript takes for the end of a line, is escaped.
+pub(crate) fn as_go_writes(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '&' | '<' | '>' | '\u{2028}' | '\u{2029}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => text.push(c),
+        }
+    }
+    text
+}
+
 /// The text at this JSON pointer, empty where there is none.
 #[must_use]
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {

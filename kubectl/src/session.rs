@@ -158,7 +158,9 @@ impl Session {
     }
 
     async fn client(&self) -> Result<(kube::Client, String), Failure> {
-        let config = kubeconfig::config(&self.global, &self.environment).await?;
+        let mut config = kubeconfig::config(&self.global, &self.environment).await?;
+        // What a busy server says is said at once: commands that try again say so.
+        config.default_retry = false;
         let server = host_and_port(&config.cluster_url);
         // An error means that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -6,8 +6,9 @@
 mod figures;
 
 use std::{
+    fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
 };
@@ -411,4 +412,49 @@ async fn the_stock_kubectl_uses_kinds_that_come_from_data() {
     // What it has found before it still asks for.
     let is_gone = ["could not find the requested resource", "doesn't have a resource type"];
     assert!(!ok && is_gone.iter().any(|why| err.contains(why)), "{err}");
+}
+
+/// Every manifest of the examples but those in the original minik8s' form, which ours alone knows.
+fn examples() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folders = fs::read_dir(&root).unwrap().map(|folder| folder.unwrap().path());
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "yaml"));
+    files.retain(|file| !file.ends_with("gpu/seed.yaml"));
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_is_applied_by_stock_and_left_alone_by_ours() {
+    let plane = ControlPlane::builder().listen().start().await;
+    let kubeconfig = plane.kubeconfig("admin", &["system:masters"], &[]);
+    let both = Both { plane, kubeconfig };
+    let examples = examples();
+    for of_kind in ["job/job.yaml", "statefulset/statefulset.yaml", "daemonset/daemonset.yaml"] {
+        assert!(examples.iter().any(|file| file.ends_with(of_kind)), "{of_kind}");
+    }
+    // One of them is of kinds that are installed.
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/gateway-api");
+    let definitions = format!("{deploy}/definitions.yaml");
+    for words in [
+        &["apply", "--server-side", "-f", &definitions][..],
+        &["wait", "--for", "condition=established", "crd", "--all"],
+        &["apply", "-f", &format!("{deploy}/class.yaml")],
+    ] {
+        let (ok, _, err) = both.stock(words, "").await;
+        assert!(ok, "{words:?}: {err}");
+    }
+    for file in examples {
+        let file = file.to_str().unwrap();
+        let apply = ["apply", "-f", file];
+        let (ok, said, err) = both.stock(&apply, "").await;
+        assert!(ok && err.is_empty() && !said.is_empty(), "{file}: {said}{err}");
+        // What has defaults in lists that are replaced is configured each time.
+        let (_, expected, _) = both.stock(&apply, "").await;
+        let (ok, again, err) = both.ours(&apply, "").await;
+        assert!(ok && err.is_empty(), "{file}: {err}");
+        assert_eq!(again, expected, "{file}");
+    }
 }

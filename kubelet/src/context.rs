@@ -42,6 +42,8 @@ pub struct Context {
     pub node: String,
     /// This node's address.
     pub host_ip: String,
+    /// That of the other family, if it has one.
+    pub second_host_ip: Option<String>,
     /// Where the kubelet keeps files.
     pub root: PathBuf,
     /// The cluster's DNS.
@@ -90,6 +92,15 @@ impl Context {
         PodContext { pod, pod_ip, host_ip, allocatable, pod_dir, objects, tokens }
     }
 
+    /// The address of the other family of whom has this one: a pod, or the node itself.
+    pub(crate) fn second_ip(&self, pod_ip: &str) -> Option<String> {
+        if pod_ip == self.host_ip {
+            return self.second_host_ip.clone();
+        }
+        let second = self.network.second_address(pod_ip.parse().ok()?)?;
+        Some(second.to_string())
+    }
+
     /// With a runtime and a network in memory.
     #[cfg(test)]
     pub(crate) fn fake(client: Client, runtime: Arc<dyn Runtime>, root: PathBuf) -> Self {
@@ -106,6 +117,7 @@ impl Context {
             client,
             node: "n1".to_owned(),
             host_ip: "192.0.2.1".to_owned(),
+            second_host_ip: None,
             root,
             dns: ClusterDns::default(),
             publish_ports: false,
@@ -135,8 +147,13 @@ impl Context {
 
 fn reference(pod: &Pod, container: Option<&str>) -> ObjectReference {
     let field = container.map(|name| {
-        let init = spec::init_containers(pod).any(|init| init.name == name);
-        let list = if init { "initContainers" } else { "containers" };
+        let list = match () {
+            () if spec::init_containers(pod).any(|it| it.name == name) => "initContainers",
+            () if spec::ephemeral_containers(pod).any(|it| it.name == name) => {
+                "ephemeralContainers"
+            }
+            () => "containers",
+        };
         format!("spec.{list}{{{name}}}")
     });
     ObjectReference {

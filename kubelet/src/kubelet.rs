@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use api_types::api::core::v1::Pod;
 use component::{Credentials, Runtime as Program, events::Recorder, host, resolv_conf};
 use futures::StreamExt;
@@ -18,18 +18,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Ledger,
+    check,
     container::dns::ClusterDns,
     context::Context,
     credentials, housekeeping, images,
     machine::{Memory, cpus, disk_bytes},
     metrics::Metrics,
-    network::{bridge::Bridge, keeper},
+    network::keeper,
     node::{cluster, heartbeat, lease, object, registration},
     objects::Objects,
-    options::Options,
+    options::{Command, Options},
     pleg,
     pod::manager::PodManager,
-    runtime::{LogLimits, Runtime as _, RuntimeError, counted::Counted, docker::Docker},
+    rims,
+    runtime::{Runtime as _, RuntimeError, counted::Counted, docker::Docker},
     server::{self, Shared},
     services::Services,
     tokens::Tokens,
@@ -44,13 +46,21 @@ const RETRY: Duration = Duration::from_secs(1);
 const SYNC: Duration = Duration::from_secs(60);
 
 /// Runs the kubelet until shutdown. Containers go on without it.
+///
+/// # Errors
+/// Wrong configuration, or a part that failed; differences that were to be found.
 pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
+    match options.command {
+        Some(Command::Check) => check::run(&options).await,
+        None => work(options, program).await,
+    }
+}
+
+async fn work(options: Options, program: Program) -> anyhow::Result<()> {
     program.serve(&options.serve, HEALTH_ADDRESS).await?;
-    let name =
-        host::node_name(options.node_name.as_deref()).context("cannot tell the host name")?;
+    let name = rims::node_name(&options)?;
     // A host without a default route is a cluster by itself.
-    let ip = options.node_ip.map(IpAddr::V4).or_else(host::address);
-    let ip = ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
+    let (ip, second_ip) = addresses(&options)?;
     if let (Some(from), Some(to)) = (&options.bootstrap_kubeconfig, &options.client.kubeconfig)
         && !credentials::bootstrap(from, to, &name, &program.shutdown).await?
     {
@@ -70,15 +80,16 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     program.metrics.collect(running.clone());
     let context = Arc::new(Context {
         runtime: Arc::new(Counted::new(Arc::new(runtime), metrics.clone())),
-        network: Arc::new(Bridge::new(&name, options.cluster_cidr, options.service_cidr)),
+        network: rims::network(&options, &name)?,
         recorder: Recorder::new(&program.tasks, client.clone(), "kubelet", &name),
         objects: Objects::new(client.clone()),
         tokens: Tokens::new(client.clone()),
         sync_frequency: SYNC,
-        ledger: Ledger::default(),
+        ledger: Ledger::allowing(&options.allowed_unsafe_sysctls),
         client,
         node: name.clone(),
         host_ip: ip.clone(),
+        second_host_ip: second_ip.clone(),
         root: options.root_dir.clone(),
         dns: ClusterDns {
             servers: options.cluster_dns.clone(),
@@ -102,7 +113,7 @@ pub async fn run(options: Options, program: Program) -> anyhow::Result<()> {
     if !cluster::join(&context.client, &context.root, &program.shutdown).await? {
         return Ok(());
     }
-    let facts = facts(&options, name, ip)?;
+    let facts = facts(&options, name, (ip, second_ip))?;
     if redis.is_some() {
         let (name, shutdown) = (facts.name.clone(), program.shutdown.clone());
         let (pods, sampler) = (pods.clone(), sampler.clone());
@@ -120,14 +131,7 @@ async fn connect(
     node: &str,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<Docker>> {
-    let host = &options.docker_host;
-    let engine =
-        docker::Docker::new(host).with_context(|| format!("cannot use Docker at {host}"))?;
-    let logs = LogLimits {
-        max_size: options.container_log_max_size,
-        max_files: options.container_log_max_files,
-    };
-    let runtime = Docker::new(engine, node, &options.pause_image, logs);
+    let (host, runtime) = (&options.docker_host, rims::runtime(options, node)?);
     let answers = async {
         while let Err(error @ RuntimeError::Unreachable(_)) = runtime.info().await {
             tracing::warn!(%error, host, "waiting for the Docker Engine");
@@ -150,6 +154,9 @@ async fn run_parts(
     let source = follow_pods(listwatch, facts.name.clone(), pods.clone(), shutdown.clone());
     parts.spawn(source);
     parts.spawn(pleg::run(context.clone(), pods.clone(), shutdown.clone()));
+    let (client, node) = (context.client.clone(), context.node.clone());
+    let reclaim = volumes::reclaim::run(client, node, context.pods_dir(), shutdown.clone());
+    parts.spawn(reclaim);
     parts.spawn(housekeeping::run(context.clone(), pods, shutdown.clone()));
     let patience = images::ahead::Patience::default();
     parts.spawn(images::ahead::run(context.clone(), patience, shutdown.clone()));
@@ -241,10 +248,15 @@ fn keep_certificates(
 
 // === Facts about the node ===
 
-fn facts(options: &Options, name: String, ip: String) -> anyhow::Result<object::Facts> {
+fn facts(
+    options: &Options,
+    name: String,
+    (ip, second_ip): (String, Option<String>),
+) -> anyhow::Result<object::Facts> {
     Ok(object::Facts {
         name,
         ip,
+        second_ip,
         port: options.port,
         labels: labels(&options.node_labels)?,
         cpus: cpus(),
@@ -255,6 +267,26 @@ fn facts(options: &Options, name: String, ip: String) -> anyhow::Result<object::
         machine_id: line("/etc/machine-id"),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
     })
+}
+
+/// That of IPv4 first. A node has one of IPv6 if pods do.
+fn addresses(options: &Options) -> anyhow::Result<(String, Option<String>)> {
+    let given = |is_family: fn(&IpAddr) -> bool| {
+        let all: Vec<_> = options.node_ip.iter().copied().filter(is_family).collect();
+        match all[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            _ => bail!("--node-ip: at most one address of each family"),
+        }
+    };
+    let (v4, v6) = (given(IpAddr::is_ipv4)?, given(IpAddr::is_ipv6)?);
+    let has_two = options.cluster_cidr.v6.is_some();
+    if v6.is_some() && !has_two {
+        bail!("--node-ip: an IPv6 address needs an IPv6 network in --cluster-cidr");
+    }
+    let first = v4.or_else(host::address).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let second = v6.or_else(|| host::ipv6_address().filter(|_| has_two));
+    Ok((first.to_string(), second.map(|ip| ip.to_string())))
 }
 
 fn line(path: impl AsRef<Path>) -> String {

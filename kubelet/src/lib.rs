@@ -9,9 +9,10 @@
 //! again and leaves them alone. While the API server is away, containers run and are restarted as
 //! before: what they need of it is remembered ([`objects`]).
 //!
-//! The rims are traits: [`runtime::Runtime`] (Docker) and [`network::PodNetwork`] (a bridge).
+//! The rims are traits: [`runtime::Runtime`] (Docker) and [`network::PodNetwork`] (a bridge, Weave Net, CNI).
 
 pub mod admission;
+mod check;
 pub mod container;
 pub mod context;
 mod credentials;
@@ -35,6 +36,9 @@ pub mod pleg;
 pub mod pod;
 pub mod probe;
 mod recovery;
+#[cfg(test)]
+mod resize_tests;
+mod rims;
 pub mod runtime;
 pub mod server;
 pub mod services;

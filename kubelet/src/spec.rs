@@ -1,8 +1,9 @@
 //! Questions to a pod that several parts ask: to its spec, and to what was reported of it.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use api_types::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
+use api_machinery::ephemeral_container::as_container;
+use api_types::api::core::v1::{Container, ContainerStatus, EphemeralContainer, Pod, PodSpec};
 use sha2::{Digest, Sha256};
 
 use crate::runtime::PodIdentity;
@@ -62,21 +63,47 @@ pub fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
     spec(pod).map(|spec| spec.containers.as_slice()).unwrap_or_default().iter()
 }
 
-/// The container of that name, init containers included.
-pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    init_containers(pod).chain(containers(pod)).find(|container| container.name == name)
+/// Containers that were added while the pod was there.
+pub fn ephemeral_containers(pod: &Pod) -> impl Iterator<Item = Container> {
+    ephemeral(pod).map(as_container)
+}
+
+/// The container whose processes one that was added is to see.
+pub fn target<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
+    let target = ephemeral(pod).find(|it| it.name == name)?.target_container_name.as_deref();
+    target.filter(|target| !target.is_empty())
+}
+
+fn ephemeral(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {
+    spec(pod).and_then(|spec| spec.ephemeral_containers.as_deref()).unwrap_or_default().iter()
+}
+
+/// The container of that name, init containers and those that were added included.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
+    let mut usual = init_containers(pod).chain(containers(pod)).map(Cow::Borrowed);
+    let is_meant = |container: &Cow<'_, Container>| container.name == name;
+    usual.find(is_meant).or_else(|| ephemeral_containers(pod).map(Cow::Owned).find(is_meant))
 }
 
 /// What was reported last of the container of that name.
 pub fn reported<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
     let status = pod.status.as_ref()?;
-    let init = status.init_container_statuses.iter().flatten();
-    init.chain(status.container_statuses.iter().flatten()).find(|status| status.name == name)
+    let all = [
+        &status.init_container_statuses,
+        &status.container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    all.into_iter().flatten().flatten().find(|status| status.name == name)
 }
 
 /// The id of a container as a status has it.
 pub fn full_id(id: &str) -> String {
     format!("docker://{id}")
+}
+
+/// The id that a status has, as the runtime has it.
+pub fn bare_id(full: &str) -> Option<&str> {
+    full.strip_prefix("docker://")
 }
 
 /// An init container with `restartPolicy: Always`, which goes on beside the others.

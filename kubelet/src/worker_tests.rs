@@ -453,7 +453,7 @@ fn left_running(runtime: &Fake, pod: &Pod) -> String {
     };
     let address = Some([10, 244, 1, 9].into());
     let sandbox = runtime.adopt(Container { address, ..made(labels::SANDBOX_NAME) });
-    let hash = spec::hash(spec::container(pod, "main").unwrap());
+    let hash = spec::hash(&spec::container(pod, "main").unwrap());
     runtime.adopt(Container { sandbox_id: sandbox, hash, ..made("main") })
 }
 

@@ -12,9 +12,12 @@ use std::{
 
 use api_types::{
     Quantity,
-    api::core::v1::{Container, Pod, Secret},
+    api::core::v1::{Container, PersistentVolumeClaim, Pod, Secret},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
 use kubelet::{
     objects::Objects,
     tokens::Tokens,
@@ -328,4 +331,63 @@ async fn several_sources_are_the_files_of_one_volume_in_memory() {
     assert_eq!(mode(&found["p"].path.join("d/hidden")), 0o644);
     assert!(found["p"].read_only);
     assert_ne!(found["p"].path.metadata().unwrap().dev(), pod_dir.metadata().unwrap().dev());
+}
+
+/// A claim of the volume at this path, which is of the node `n1`.
+async fn bound_claim(client: &Client, path: &Path) {
+    let create = async |plural: &str, object: Value| {
+        let request = http::Request::post(plural).header("content-type", "application/json");
+        let body = serde_json::to_vec(&object).unwrap();
+        client.request_text(request.body(body).unwrap()).await.unwrap()
+    };
+    create("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    create("/api/v1/nodes", json!({"metadata": {"name": "n2"}})).await;
+    let claim = json!({"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeName": "v",
+        "resources": {"requests": {"storage": "1Gi"}},
+    }});
+    let made = create("/api/v1/namespaces/default/persistentvolumeclaims", claim).await;
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let here = json!({"key": "metadata.name", "operator": "In", "values": ["n1"]});
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
+        "hostPath": {"path": path, "type": "DirectoryOrCreate"},
+        "claimRef": {"namespace": "default", "name": "data", "uid": made["metadata"]["uid"]},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchFields": [here]}]}},
+    }});
+    create("/api/v1/persistentvolumes", volume).await;
+}
+
+#[tokio::test]
+async fn a_claims_volume_is_given_where_it_can_be_used_once_it_is_bound() {
+    let (control_plane, place) = (ControlPlane::start().await, Place::new());
+    let client = control_plane.client();
+    let path = place.root.path().join("volumes/v");
+    bound_claim(&client, &path).await;
+    let on = |node: &str| {
+        let claim = json!({"claimName": "data", "readOnly": true});
+        pod(
+            &json!({"nodeName": node, "containers": [], "volumes": [{"name": "d", "persistentVolumeClaim": claim}]}),
+        )
+    };
+    let (node, pod_dir) = (Node::new(&client), place.pod_dir());
+    let unbound = volumes::set_up(node.context(&on("n1"), &pod_dir)).await.unwrap_err();
+    assert!(matches!(unbound.source, VolumeError::Unbound(_)), "{unbound:?}");
+    let claims = Api::<PersistentVolumeClaim>::default_namespaced(client.clone());
+    let patch = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    claims.patch_status("data", &PatchParams::default(), &patch).await.unwrap();
+    let elsewhere = volumes::set_up(node.context(&on("n2"), &pod_dir)).await.unwrap_err();
+    assert!(matches!(elsewhere.source, VolumeError::Elsewhere(_)), "{elsewhere:?}");
+    assert!(!path.exists());
+    let made = set_up_pod(&client, &pod_dir, &on("n1")).await;
+    assert_eq!(made["d"], Prepared { path: path.clone(), read_only: true });
+    fs::write(path.join("kept"), "x").unwrap();
+    // Started again, it does not ask.
+    claims.delete("data", &DeleteParams::default()).await.unwrap();
+    assert_eq!(set_up_pod(&client, &pod_dir, &on("n1")).await, made);
+    volumes::tear_down(&pod_dir).unwrap();
+    assert_eq!(fs::read(path.join("kept")).unwrap(), b"x");
+    // Another does not start on what is to go.
+    let going = volumes::set_up(node.context(&on("n1"), &pod_dir)).await.unwrap_err();
+    assert!(matches!(going.source, VolumeError::Going(_)), "{going:?}");
 }

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
     let name = called.as_ref().and_then(|path| path.file_name()?.to_str());
     match PROGRAMS.iter().find(|(program, _)| Some(*program) == name) {
         Some((_, program)) => program(),
-        None => component::main("minik8s", async |args: Args, _| install(&args)),
+        None => apiserver::stand_in()
+            .unwrap_or_else(|| component::main("minik8s", async |args: Args, _| install(&args))),
     }
 }
 

@@ -8,7 +8,7 @@ use api_types::api::core::v1::{Node, Pod};
 
 use crate::changes::Changes;
 use crate::pod::{PodInfo, PodKey, Uid, is_finished, node_of, wants_a_node};
-use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot, Usage};
+use crate::snapshot::{NodeInfo, NodeName, Share, Shares, Snapshot, Usage, Volumes};
 use tokio::time::Instant;
 
 #[cfg(test)]
@@ -76,6 +76,11 @@ impl Cache {
     /// The nodes with everything placed on them, assumed pods included.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// What it knows of storage.
+    pub(crate) fn volumes_mut(&mut self) -> &mut Volumes {
+        self.snapshot.volumes_mut()
     }
 
     /// A pod that still wants a node.

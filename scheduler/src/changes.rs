@@ -5,7 +5,7 @@ use bitflags::bitflags;
 bitflags! {
     /// What has changed. Heartbeats are no change.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct Changes: u8 {
+    pub struct Changes: u16 {
         /// The node is new.
         const ADDED = 1;
         /// Its labels.
@@ -22,5 +22,7 @@ bitflags! {
         const PORTS = 1 << 6;
         /// A pod has come there.
         const POD = 1 << 7;
+        /// What can be used where, of storage. It is no node's.
+        const VOLUMES = 1 << 8;
     }
 }

@@ -18,12 +18,13 @@ use tokio::time::Instant;
 
 use crate::binder::Outcome;
 use crate::cache::{Cache, NodeChange};
+use crate::changes::Changes;
 use crate::plugins::{self, PluginSet};
 use crate::pod::{PodInfo, Uid};
 use crate::queue::{Pending, Queue, Waited};
 use crate::sample::Rotation;
 use crate::schedule::{Choice, FitError, schedule};
-use crate::snapshot::{NodeName, Usage};
+use crate::snapshot::{NodeName, Usage, VolumeEvent, VolumeLists};
 use crate::strategy::Strategy;
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub(crate) struct Decider {
     reports: HashMap<Uid, Report>,
     pods: Listing<Pod>,
     nodes: Listing<Node>,
+    volumes: VolumeLists,
 }
 
 /// Why a pod fits nowhere, as far as that is written down. It is written once per change.
@@ -88,6 +90,7 @@ impl Decider {
             reports: HashMap::new(),
             pods: Listing::default(),
             nodes: Listing::default(),
+            volumes: VolumeLists::default(),
         }
     }
 
@@ -253,6 +256,14 @@ impl Decider {
         gone.iter().for_each(|name| self.cache.node_deleted(name));
         nodes.into_iter().for_each(|node| self.node_applied(node, now));
         self.nodes.complete = true;
+    }
+
+    /// Pods that wait for their volumes are tried again, whichever have changed.
+    pub(crate) fn volume_event(&mut self, event: VolumeEvent, now: Instant) {
+        if self.volumes.take_in(event, self.cache.volumes_mut()) {
+            let turned = plugins::turned_by(Changes::VOLUMES);
+            self.queue.wake(|_, refused_by| !(refused_by & turned).is_empty(), now);
+        }
     }
 
     /// Wakes the pods for which a plugin that has refused them nodes has another answer now.

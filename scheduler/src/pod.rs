@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use api_machinery::resized;
 use api_types::api::core::v1::{Container, ContainerPort, Pod, PodSpec, Toleration};
 
 use crate::resources::Resources;
@@ -107,19 +108,33 @@ impl PodInfo {
     /// Works out what the pod asks for.
     pub fn new(pod: Arc<Pod>) -> Self {
         let spec = pod.spec.as_ref();
-        let requests = spec.map(Resources::requested_by).unwrap_or_default();
+        let takes = resized::effective(&pod);
+        let requests = takes.as_deref().map(Resources::requested_by).unwrap_or_default();
         let ports = spec.into_iter().flat_map(lasting).flat_map(|c| c.ports.iter().flatten());
         let host_ports = ports.filter_map(HostPort::of).collect();
-        let expected = spec.map(Resources::expected_of).unwrap_or_default();
+        let expected = takes.as_deref().map(Resources::expected_of).unwrap_or_default();
         let mut owners = pod.metadata.owner_references.iter().flatten();
         let controller = owners.find(|owner| owner.controller == Some(true));
         let controller = controller.map(|owner| Uid::from(owner.uid.as_str()));
+        drop(takes);
         Self { uid: Uid::of(&pod), requests, expected, host_ports, controller, pod }
     }
 
     /// The taints that it tolerates.
     pub fn tolerations(&self) -> &[Toleration] {
         self.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
+    }
+
+    /// The names of the claims that it uses.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let claims = volumes.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        claims.map(|claim| claim.claim_name.as_str())
+    }
+
+    /// Namespace and name of a claim that it uses.
+    pub(crate) fn claim_key(&self, claim: &str) -> String {
+        format!("{}/{claim}", self.pod.metadata.namespace.as_deref().unwrap_or_default())
     }
 
     /// Its namespace and name.

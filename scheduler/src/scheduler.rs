@@ -20,6 +20,7 @@ use crate::binder::{Binder, Outcome};
 use crate::configuration::{self, Wish};
 use crate::decider::{Decider, Decision};
 use crate::metrics::Metrics;
+use crate::snapshot::VolumeEvent;
 use crate::strategy::{Strategy, UnknownStrategy};
 
 /// Decisions at a time, before the loop looks again at what has changed.
@@ -56,6 +57,7 @@ pub async fn run(
 struct Inputs {
     pods: BoxStream<'static, watcher::Result<Event<Pod>>>,
     nodes: BoxStream<'static, watcher::Result<Event<Node>>>,
+    volumes: BoxStream<'static, watcher::Result<VolumeEvent>>,
     wishes: BoxStream<'static, Wish>,
     /// Without Redis there are none.
     heartbeats: BoxStream<'static, Heartbeat>,
@@ -66,12 +68,24 @@ impl Inputs {
         Self {
             pods: listwatch.watch(Scope::All).boxed(),
             nodes: listwatch.watch(Scope::All).boxed(),
+            volumes: volumes(listwatch),
             wishes: configuration::watch(listwatch.client().clone()).boxed(),
             heartbeats: listwatch
                 .heartbeats()
                 .map_or_else(|| stream::pending().boxed(), StreamExt::boxed),
         }
     }
+}
+
+/// What is said of storage, by three watches.
+fn volumes(listwatch: &ListWatch) -> BoxStream<'static, watcher::Result<VolumeEvent>> {
+    let claims =
+        listwatch.watch(Scope::All).map(|event| event.map(|it| VolumeEvent::Claim(Box::new(it))));
+    let volumes =
+        listwatch.watch(Scope::All).map(|event| event.map(|it| VolumeEvent::Volume(Box::new(it))));
+    let classes =
+        listwatch.watch(Scope::All).map(|event| event.map(|it| VolumeEvent::Class(Box::new(it))));
+    stream::select(claims, stream::select(volumes, classes)).boxed()
 }
 
 struct Scheduler {
@@ -121,6 +135,7 @@ impl Scheduler {
         tokio::select! {
             Some(event) = inputs.pods.next() => self.pod_event(event),
             Some(event) = inputs.nodes.next() => self.node_event(event),
+            Some(event) = inputs.volumes.next() => self.volume_event(event),
             Some(heartbeat) = inputs.heartbeats.next() => self.decider.heard(&heartbeat, Instant::now()),
             Some(wish) = inputs.wishes.next() => self.configure(&wish),
             Some(outcome) = self.calls.join_next() => self.decider.call_ended(outcome?, Instant::now()),
@@ -163,6 +178,13 @@ impl Scheduler {
         match event {
             Ok(event) => self.decider.node_event(event, Instant::now()),
             Err(error) => log(&error, "watching nodes"),
+        }
+    }
+
+    fn volume_event(&mut self, event: watcher::Result<VolumeEvent>) {
+        match event {
+            Ok(event) => self.decider.volume_event(event, Instant::now()),
+            Err(error) => log(&error, "watching storage"),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::pod::{PodInfo, Uid};
 
 mod load;
 mod node_info;
+mod volumes;
 mod zone;
 mod zone_counts;
 mod zones;
@@ -19,6 +20,7 @@ use zone_counts::ZoneCounts;
 
 pub use load::{Load, Usage};
 pub use node_info::{NodeInfo, NodeName, Share, Shares};
+pub(crate) use volumes::{Place, VolumeEvent, VolumeLists, Volumes};
 pub(crate) use zone::Zone;
 
 /// All nodes. They have an order in which they are looked at, which stays as it is while no node comes or goes;
@@ -34,6 +36,7 @@ pub struct Snapshot {
     /// How many pods were assigned so far.
     turns: u64,
     zones: ZoneCounts,
+    volumes: Volumes,
 }
 
 impl Snapshot {
@@ -90,6 +93,15 @@ impl Snapshot {
     /// That time, if it is known.
     pub(crate) fn now(&self) -> Option<Instant> {
         self.now
+    }
+
+    /// What pods store something on.
+    pub(crate) fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
+    pub(crate) fn volumes_mut(&mut self) -> &mut Volumes {
+        &mut self.volumes
     }
 
     /// Adds a node that is not there yet, with the pods that were placed on it before it was known.

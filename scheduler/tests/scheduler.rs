@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use api_types::api::core::v1::{ConfigMap, Event, Node, Pod};
+use api_types::api::core::v1::{
+    ConfigMap, Event, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+};
 use component::Tasks;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -32,7 +34,8 @@ impl Cluster {
     }
 
     fn over(plane: ControlPlane, strategy: &str) -> Self {
-        let (listwatch, strategy): (_, Strategy) = (plane.listwatch(), strategy.parse().unwrap());
+        let (listwatch, strategy): (_, Strategy) =
+            (plane.listwatch_as("kube-scheduler"), strategy.parse().unwrap());
         let served = component::Metrics::default();
         let metrics = Metrics::register(&served);
         let mut scheduler = JoinSet::new();
@@ -307,4 +310,45 @@ async fn an_outage_of_the_api_server_is_survived() {
     cluster.plane.start_server().await;
     cluster.add_pod(&pod("after").build()).await;
     assert_eq!(cluster.until_bound("after").await, "n1");
+}
+
+/// A pod that uses a claim.
+fn user(name: &str, claim: &str) -> Pod {
+    let volume = json!({"name": "v", "persistentVolumeClaim": {"claimName": claim}});
+    let volumes = vec![serde_json::from_value(volume).unwrap()];
+    pod(name).with(|pod| pod.spec.as_mut().unwrap().volumes = Some(volumes)).build()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_run_where_their_volumes_are_and_wait_for_claims_that_are_missing() {
+    let cluster = Cluster::start("min-pods").await;
+    for name in ["n1", "n2", "n3"] {
+        cluster.add_node(&node(name).build()).await;
+    }
+    let claims = Api::<PersistentVolumeClaim>::default_namespaced(cluster.plane.client());
+    let volumes = Api::<PersistentVolume>::all(cluster.plane.client());
+    let claim = |name: &str, volume: Option<&str>, class: &str| {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": class, "volumeName": volume,
+                          "resources": {"requests": {"storage": "1Gi"}}});
+        serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+    };
+    let here = json!({"key": "metadata.name", "operator": "In", "values": ["n2"]});
+    let volume = json!({"metadata": {"name": "local"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchFields": [here]}]}},
+    }});
+    let params = PostParams::default();
+    volumes.create(&params, &serde_json::from_value(volume).unwrap()).await.unwrap();
+    claims.create(&params, &claim("data", Some("local"), "")).await.unwrap();
+    cluster.add_pod(&user("waits", "data")).await;
+    let told = cluster.until_event("default", "FailedScheduling").await.message.unwrap();
+    assert!(told.contains("3 pod has unbound immediate PersistentVolumeClaims"), "{told}");
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    claims.patch_status("data", &PatchParams::default(), &bound).await.unwrap();
+    assert_eq!(cluster.until_bound("waits").await, "n2");
+    cluster.add_pod(&user("again", "data")).await;
+    assert_eq!(cluster.until_bound("again").await, "n2");
+    cluster.add_pod(&user("early", "late")).await;
+    claims.create(&params, &claim("late", None, "host-path")).await.unwrap();
+    cluster.until_bound("early").await;
 }

@@ -4,11 +4,11 @@
 declare -A DEFAULTS=(
     [config-dir]=/etc/minik8s [state-dir]=/var/lib/minik8s [log-dir]=/var/log/minik8s [run-dir]=/run/minik8s
     [cluster-cidr]=10.244.0.0/16 [service-cidr]=10.96.0.0/16 [port-offset]=0
-    [store]=embedded [redis]=false [registry]=false [warm-pool]=0 [nodes]=1 [one-file]=false [monitoring]=false [publish-ports]=false [ingress-host-ports]=false [debug]=false [node-name]="$(hostname | tr '[:upper:]' '[:lower:]')"
-    [registry-host]= [registry-secret]= [package-index]= [build-network]=bridge [cluster-dns]=tenth [dns-upstream]= [proxy-mode]=nginx [redis-url]= [node-ip]= [node-labels]=
+    [store]=embedded [redis]=false [registry]=false [warm-pool]=0 [nodes]=1 [one-file]=false [secrets-encryption]=false [monitoring]=false [publish-ports]=false [ingress-host-ports]=false [debug]=false [node-name]="$(hostname | tr '[:upper:]' '[:lower:]')"
+    [registry-host]= [registry-secret]= [package-index]= [build-network]=bridge [cluster-dns]=tenth [dns-upstream]= [proxy-mode]=nginx [nginx]=per-service [network-plugin]=bridge [load-balancer-pool]= [redis-url]= [node-ip]= [node-labels]=
 )
 # What a cluster that exists can't change: its data, certificates and addresses are made for it.
-FIXED="store cluster-cidr service-cidr port-offset node-name"
+FIXED="store cluster-cidr service-cidr port-offset node-name network-plugin"
 # What the flags of this run say, and what the flags of earlier runs said.
 declare -A GIVEN=() REMEMBERED=()
 
@@ -19,8 +19,8 @@ Where things are (the same flags for up.sh and down.sh):
   --state-dir DIR       data                       (/var/lib/minik8s)
   --log-dir DIR         logs                       (/var/log/minik8s)
   --run-dir DIR         process ids                (/run/minik8s)
-  --cluster-cidr CIDR   addresses of pods          (10.244.0.0/16)
-  --service-cidr CIDR   addresses of services      (10.96.0.0/16)
+  --cluster-cidr CIDR[,CIDR]   addresses of pods, and of IPv6, too    (10.244.0.0/16)
+  --service-cidr CIDR[,CIDR]   addresses of services, as well         (10.96.0.0/16)
   --port-offset N       added to every port, for a second cluster on this machine'
 
 # give NAME VALUE: what a flag of this run says.
@@ -69,6 +69,15 @@ scripts/down.sh --purge removes it, another --state-dir (with --config-dir, --lo
     STORE=$(setting store) REDIS=$(setting redis) REGISTRY=$(setting registry) WARM_POOL=$(setting warm-pool) NODES=$(setting nodes) ONE_FILE=$(setting one-file) MONITORING=$(setting monitoring) DEBUG=$(setting debug) NODE_NAME=$(setting node-name)
 }
 
+# cluster_dns: where pods ask for names: what the setting says, or the tenth address of services, of IPv4.
+cluster_dns() {
+    local network a b c d
+    network=$(v4 "$SERVICE_CIDR") network=${network%/*}
+    [ "$(setting cluster-dns)" = tenth ] || { setting cluster-dns && return; }
+    IFS=. read -r a b c d <<<"$network"
+    dotted $(((a << 24) + (b << 16) + (c << 8) + d + 10))
+}
+
 # recall: the settings of the cluster in STATE_DIR, as `remember` wrote them.
 recall() {
     local name value
@@ -87,6 +96,31 @@ remember() {
     done | sort >"$STATE_DIR/cluster.conf.new"
     sync "$STATE_DIR/cluster.conf.new"
     mv "$STATE_DIR/cluster.conf.new" "$STATE_DIR/cluster.conf"
+}
+
+# encryption_config FILE: what Secrets are encrypted with in the store, unless it is there: whoever loses the key loses them. With another key
+# nobody would read those that are there: a cluster that has encrypted some gets no new one.
+encryption_config() {
+    [ ! -s "$1" ] || return 0
+    if [ "${REMEMBERED[secrets-encryption]:-}" = true ] && { [ -e "${1%/*}/pki" ] || [ -e "${1%/*}/store.redb" ]; }; then
+        die "$1 is missing, and with it the key of the Secrets in the store: restore it from a backup, \
+or give the cluster up (scripts/down.sh --purge). Only if no Secret is encrypted: scripts/up.sh --secrets-encryption=false"
+    fi
+    (
+        umask 077
+        mkdir -p "${1%/*}"
+        cat >"$1.new" <<END
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - secretbox: {keys: [{name: key1, secret: $(head -c 32 /dev/urandom | base64)}]}
+  - identity: {}
+END
+        sync "$1.new"
+        mv "$1.new" "$1"
+    )
 }
 
 # A server that does not answer is not a cluster whose pods run.

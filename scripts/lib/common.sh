@@ -13,6 +13,10 @@ die() {
 # usage FILE: prints the comment at the head of a script, which is its help.
 usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$1"; }
 
+# v4 RANGES, v6 RANGES: that of the family, of one range or of one of each family with a comma between them; nothing if there is none.
+v4() { tr , '\n' <<<"$1" | grep -v : || true; }
+v6() { tr , '\n' <<<"$1" | grep : || true; }
+
 # eventually SECONDS WHAT COMMAND…: waits until the command succeeds; dies naming WHAT when it has not in time.
 eventually() {
     local deadline=$((SECONDS + $1)) what=$2
@@ -45,3 +49,6 @@ alive() {
 
 # as_root COMMAND…: with sudo unless already root.
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# dotted NUMBER: the address.
+dotted() { echo "$(($1 >> 24 & 255)).$(($1 >> 16 & 255)).$(($1 >> 8 & 255)).$(($1 & 255))"; }

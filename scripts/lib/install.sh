@@ -29,6 +29,25 @@ install_docker() {
     command -v docker >/dev/null || install_missing docker-cli
 }
 
+# What tests/clients is built with where Go is so old that it can't fetch by itself what a module asks for.
+GO_VERSION=1.26.8
+
+# install_go: Go from apt unless there is one. Debian 12's is too old for what is built with it, but can fetch a newer one, from
+# where modules come from and checked like them; it leaves to others that programs in it can be executed, and the names of a few files.
+install_go() {
+    command -v go >/dev/null || install_missing golang-go
+    case $(as_builder go env GOVERSION) in go1.[0-9] | go1.[0-9].* | go1.1[0-9]* | go1.20*) ;; *) return 0 ;; esac
+    local folder
+    say "fetching Go $GO_VERSION"
+    folder=$(cd / && as_builder go mod download -json \
+        "golang.org/toolchain@v0.0.1-go$GO_VERSION.linux-$(dpkg --print-architecture)" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    [ -n "$folder" ] || die "Go $GO_VERSION can't be fetched: install it by hand"
+    as_builder chmod -R u+w "$folder"
+    as_builder find "$folder" -name _go.mod -execdir mv {} go.mod ';'
+    as_builder chmod -R a+x "$folder/bin" "$folder/pkg/tool"
+    PATH=$folder/bin:$PATH
+}
+
 # require_rust: the one thing that is taken to be there. rustup puts it into the home of whoever called sudo, which sudo's own
 # path leaves out.
 require_rust() {

@@ -5,7 +5,7 @@
 # The group of the tokens that `kubectl token create` makes.
 JOINING=system:bootstrappers:kubeadm:default-node-token
 
-# publish_cluster HOST:PORT CA_FILE CLUSTER_DNS REDIS: what anybody may know of the cluster, in kubeadm's ConfigMap
+# publish_cluster HOST:PORT CA_FILE CLUSTER_DNS REDIS PROXY_MODE NGINX_FORM NETWORK_PLUGIN: what anybody may know of the cluster, in kubeadm's ConfigMap
 # kube-public/cluster-info, and what nodes need to know. The administrator's kubeconfig is in $KUBECONFIG.
 publish_cluster() {
     local server=$1 authority dns=$3 redis=$4
@@ -27,11 +27,11 @@ data:
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: node-config, namespace: kube-system}
-data: {cluster-cidr: "$CLUSTER_CIDR", service-cidr: "$SERVICE_CIDR", cluster-dns: "$dns", redis-url: "$redis"}
+data: {cluster-cidr: "$CLUSTER_CIDR", service-cidr: "$SERVICE_CIDR", cluster-dns: "$dns", redis-url: "$redis", proxy-mode: "$5", nginx: "$6", network-plugin: "$7"}
 ---
 $(readable kube-public cluster-info "kind: User" system:anonymous)
 ---
-$(readable kube-system node-config "kind: Group" $JOINING)
+$(readable kube-system node-config "kind: Group" $JOINING system:nodes)
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -48,8 +48,9 @@ subjects:
 MANIFEST
 }
 
-# readable NAMESPACE CONFIGMAP KIND NAME: a role to read that ConfigMap, and who has it.
+# readable NAMESPACE CONFIGMAP KIND NAME…: a role to read that ConfigMap, and who has it.
 readable() {
+    local name
     cat <<MANIFEST
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -62,8 +63,8 @@ kind: RoleBinding
 metadata: {name: "minik8s:$2", namespace: $1}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: "minik8s:$2"}
 subjects:
-- {apiGroup: rbac.authorization.k8s.io, $3, name: "$4"}
 MANIFEST
+    for name in "${@:4}"; do echo "- {apiGroup: rbac.authorization.k8s.io, $3, name: \"$name\"}"; done
 }
 
 # public_key_hash FILE: of the first certificate in it, as kubeadm has it.

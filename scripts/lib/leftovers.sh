@@ -10,46 +10,71 @@ policies() { echo "minik8s-policy-$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 # What is ours of the network: the services' addresses, the kubelets' bridges, the VXLAN, the packet filter's chains and tables, our routes. Other
 # networks' links and routes may lie in the same ranges.
 remove_network() {
-    local node
-    ip -o addr show dev lo to "$SERVICE_CIDR" | awk '{print $4}' | xargs -r -I{} ip addr del {} dev lo
+    local node range family
+    for range in ${SERVICE_CIDR//,/ }; do
+        ip -o addr show dev lo to "$range" | awk '{print $4}' | xargs -r -I{} ip addr del {} dev lo
+    done
     for node in "$@"; do
         ! ip link show "$(bridge "$node")" >/dev/null 2>&1 || ip link del "$(bridge "$node")"
-        ! nft list table ip "$(policies "$node")" >/dev/null 2>&1 || nft delete table ip "$(policies "$node")"
+        for family in ip ip6; do
+            ! nft list table "$family" "$(policies "$node")" >/dev/null 2>&1 || nft delete table "$family" "$(policies "$node")"
+        done
     done
     # The VXLAN: clusters that share a host are told apart by the addresses.
-    ip -o addr show to "$CLUSTER_CIDR" | awk '$2 ~ /^mk8svx/ {print $2}' | sort -u | xargs -r -n1 ip link del
-    remove_chains filter
-    remove_chains nat
-    remove_table
-    remove_routes "$CLUSTER_CIDR"
-    remove_routes "$SERVICE_CIDR"
+    ip -o addr show to "$(v4 "$CLUSTER_CIDR")" | awk '$2 ~ /^mk8svx/ {print $2}' | sort -u | xargs -r -n1 ip link del
+    remove_chains iptables filter "$(v4 "$CLUSTER_CIDR")" "$(v4 "$SERVICE_CIDR")"
+    remove_chains iptables nat "$(v4 "$CLUSTER_CIDR")" "$(v4 "$SERVICE_CIDR")"
+    if [ -n "$(v6 "$CLUSTER_CIDR")" ]; then
+        remove_chains ip6tables filter "$(v6 "$CLUSTER_CIDR")" "$(v6 "$SERVICE_CIDR")"
+        remove_chains ip6tables nat "$(v6 "$CLUSTER_CIDR")" "$(v6 "$SERVICE_CIDR")"
+        for node in "$@"; do remove_chains ip6tables filter "-i $(bridge "$node") " "-i $(bridge "$node") "; done
+    fi
+    remove_table ip services "$SERVICE_CIDR"
+    remove_table ip6 services "$SERVICE_CIDR"
+    remove_clients
+    for range in ${CLUSTER_CIDR//,/ } ${SERVICE_CIDR//,/ }; do remove_routes "$range"; done
 }
 
 # remove_routes CIDR: the one that keeps packets here, and kube-proxy's to the pods of other nodes.
 remove_routes() {
-    ! ip route show type blackhole exact "$1" | grep -q . || ip route del blackhole "$1"
-    ip route flush root "$1" proto 138
+    local family=-4
+    [[ $1 != *:* ]] || family=-6
+    ! ip "$family" route show type blackhole exact "$1" | grep -q . || ip "$family" route del blackhole "$1"
+    ip "$family" route flush root "$1" proto 138
 }
 
-# The rules of Services in the mode nftables, if there are any.
+# remove_table FAMILY USE RANGES: kube-proxy's rules for that use, if there are any: `services` in the mode nftables. They are named after the
+# range of IPv4.
 remove_table() {
     local a b c d length table
-    IFS=./ read -r a b c d length <<<"$SERVICE_CIDR"
-    table=$(printf 'minik8s-services-%02x%02x%02x%02x-%s' "$a" "$b" "$c" "$d" "$length")
-    ! nft list table ip "$table" >/dev/null 2>&1 || nft delete table ip "$table"
+    IFS=./ read -r a b c d length <<<"$(v4 "$3")"
+    table=$(printf 'minik8s-%s-%02x%02x%02x%02x-%s' "$2" "$a" "$b" "$c" "$d" "$length")
+    ! nft list table "$1" "$table" >/dev/null 2>&1 || nft delete table "$1" "$table"
 }
 
-# remove_chains TABLE: our chains that name one of the ranges, and the jumps to them.
+# What brings answers to nginxes that keep clients' addresses. The rule and its route are for all clusters of the host.
+remove_clients() {
+    remove_table ip clients "$CLUSTER_CIDR"
+    remove_table bridge clients "$CLUSTER_CIDR"
+    ! nft list tables 2>/dev/null | grep minik8s-clients- >/dev/null || return 0
+    ! ip rule list priority 138 | grep . >/dev/null || ip rule del priority 138 table 138
+    ! ip route show table 138 2>/dev/null | grep . >/dev/null || ip route flush table 138
+}
+
+# remove_chains TOOL TABLE RANGE…: our chains that name one of the ranges, of which some may be empty, and the jumps to them.
 remove_chains() {
-    local rules chain jump
-    rules=$(iptables -w -t "$1" -S)
-    for chain in $(grep -F -e "$CLUSTER_CIDR" -e "$SERVICE_CIDR" <<<"$rules" | grep -o 'MINIK8S-[^ ]*' | sort -u); do
+    local rules chain jump range named=() filter=("$1" -w -t "$2")
+    # An empty one would be in all rules.
+    for range in "${@:3}"; do [ -z "$range" ] || named+=(-e "$range"); done
+    [ ${#named[@]} -gt 0 ] || return 0
+    rules=$("${filter[@]}" -S)
+    for chain in $(grep -F "${named[@]}" <<<"$rules" | grep -o 'MINIK8S-[^ ]*' | sort -u); do
         { grep -e "-j $chain\$" <<<"$rules" || true; } | while read -r _ jump; do
             # shellcheck disable=SC2086 # the words of a rule
-            iptables -w -t "$1" -D $jump
+            "${filter[@]}" -D $jump
         done
-        iptables -w -t "$1" -F "$chain"
-        iptables -w -t "$1" -X "$chain"
+        "${filter[@]}" -F "$chain"
+        "${filter[@]}" -X "$chain"
     done
 }
 

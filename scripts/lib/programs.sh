@@ -36,7 +36,12 @@ ready() {
 
 healthy() { ready "$1" curl -fsS --max-time 5 "http://127.0.0.1:$2/readyz"; }
 
-# A packet for an address that nobody holds must not leave this machine.
+# guard RANGES: a packet for an address of them that nobody holds must not leave this machine.
 guard() {
-    ip route show type blackhole "$1" | grep -q . || ip route add blackhole "$1" proto static
+    local range family
+    for range in ${1//,/ }; do
+        family=-4
+        [[ $range != *:* ]] || family=-6
+        ip "$family" route show type blackhole "$range" | grep -q . || ip "$family" route add blackhole "$range" proto static
+    done
 }

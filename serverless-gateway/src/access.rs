@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use axum::http::{HeaderMap, header};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::error::CallError;
@@ -17,7 +17,7 @@ use crate::error::CallError;
 #[derive(Clone, Debug)]
 pub enum Access {
     /// Those from this host and from these networks.
-    Networks(Vec<Ipv4Net>),
+    Networks(Vec<IpNet>),
     /// Those with one of these bearer tokens, wherever they come from.
     Tokens(Tokens),
 }
@@ -90,11 +90,8 @@ impl Tokens {
     }
 }
 
-fn is_near(ip: IpAddr, networks: &[Ipv4Net]) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_loopback() || networks.iter().any(|network| network.contains(&ip)),
-        IpAddr::V6(ip) => ip.is_loopback(),
-    }
+fn is_near(ip: IpAddr, networks: &[IpNet]) -> bool {
+    ip.is_loopback() || networks.iter().any(|network| network.contains(&ip))
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -118,8 +115,16 @@ mod tests {
 
     #[test]
     fn only_callers_of_this_host_and_of_the_clusters_networks_are_answered() {
-        let access = Access::Networks(vec!["10.244.0.0/16".parse().unwrap()]);
-        for near in ["127.0.0.1", "127.9.9.9", "[::1]", "10.244.3.7", "[::ffff:10.244.3.7]"] {
+        let networks = ["10.244.0.0/16", "fd00:10:244::/56"];
+        let access = Access::Networks(networks.map(|it| it.parse().unwrap()).into());
+        for near in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "[::1]",
+            "10.244.3.7",
+            "[::ffff:10.244.3.7]",
+            "[fd00:10:244:3::7]",
+        ] {
             check(&access, near, None, None);
         }
         for far in ["192.0.2.1", "10.245.0.1", "[2001:db8::1]", "[::ffff:192.0.2.1]"] {

@@ -7,8 +7,11 @@ use std::{
 };
 
 use clap::Parser;
-use component::{ClientArgs, network};
-use ipnet::Ipv4Net;
+use component::{
+    ClientArgs,
+    network::{self, Networks},
+};
+use ipnet::IpNet;
 
 use crate::{
     access::{Access, Tokens},
@@ -33,12 +36,12 @@ pub struct Args {
     /// The namespace of a call that names none
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(crate) default_namespace: String,
-    /// The network of the pods: who calls from it is answered, as who calls from this host
-    #[arg(long, value_name = "CIDR", value_parser = network::parse, default_value = "10.244.0.0/16")]
-    cluster_cidr: Ipv4Net,
+    /// The network of the pods, or one of IPv4 and one of IPv6: who calls from it is answered, as who calls from this host
+    #[arg(long, value_name = "CIDR[,CIDR]", default_value = "10.244.0.0/16")]
+    cluster_cidr: Networks,
     /// Other networks that calls are answered from, such as that of the nodes; may be given more than once
-    #[arg(long = "allow-cidr", value_name = "CIDR", value_parser = network::parse, value_delimiter = ',')]
-    allow_cidrs: Vec<Ipv4Net>,
+    #[arg(long = "allow-cidr", value_name = "CIDR", value_parser = network::parse_any, value_delimiter = ',')]
+    allow_cidrs: Vec<IpNet>,
     /// Answer calls from everywhere, but only those with a bearer token of --token-auth-file
     #[arg(long, requires = "token_auth_file")]
     authentication: bool,
@@ -79,7 +82,7 @@ impl Args {
         match &self.token_auth_file {
             Some(file) => Ok(Access::Tokens(Tokens::read(file)?)),
             None => {
-                let networks = [self.cluster_cidr].into_iter().chain(self.allow_cidrs.clone());
+                let networks = self.cluster_cidr.iter().chain(self.allow_cidrs.clone());
                 Ok(Access::Networks(networks.collect()))
             }
         }
@@ -98,6 +101,12 @@ mod tests {
         assert!(args.bind_address.is_unspecified());
         let Access::Networks(networks) = args.access().unwrap() else { panic!("no networks") };
         assert_eq!(networks, ["10.244.0.0/16".parse().unwrap()]);
+        let both =
+            ["--cluster-cidr", "10.244.0.0/16,fd00:10:244::/56", "--allow-cidr", "fd00::/64"];
+        let args = Args::parse_from(["serverless-gateway"].iter().chain(&both));
+        let Access::Networks(networks) = args.access().unwrap() else { panic!("no networks") };
+        let expected = ["10.244.0.0/16", "fd00:10:244::/56", "fd00::/64"];
+        assert_eq!(networks, expected.map(|network| network.parse().unwrap()));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Backing {
     }
 }
 
-const STOCK_KUBECTL: &str = "/usr/bin/kubectl";
+pub(crate) const STOCK_KUBECTL: &str = "/usr/bin/kubectl";
 
 /// Ours, and the one that everybody has.
 pub(crate) fn kubectls() -> [PathBuf; 2] {
@@ -84,7 +84,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn target() -> PathBuf {
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
@@ -243,15 +244,17 @@ impl Cluster {
         words
     }
 
-    /// Waits until `kube-proxy check` finds nothing on the node that differs from what the API server says.
+    /// Waits until `kube-proxy check` and `kubelet check` find nothing on the node that differs from what the API server says.
     pub(crate) async fn until_checked(&self) {
-        let words = self.words("kube-proxy");
-        until("the node to be as the API server says", async || {
-            let mut check = Command::new(&words[0]);
-            let done: Done = check.arg("check").args(&words[1..]).output().unwrap().into();
-            if done.ok { Ok(()) } else { Err(done.stdout + &done.stderr) }
-        })
-        .await;
+        for program in ["kube-proxy", "kubelet"] {
+            let words = self.words(program);
+            until(&format!("{program} to find the node as the API server says"), async || {
+                let mut check = Command::new(&words[0]);
+                let done: Done = check.arg("check").args(&words[1..]).output().unwrap().into();
+                if done.ok { Ok(()) } else { Err(done.stdout + &done.stderr) }
+            })
+            .await;
+        }
     }
 
     /// SIGKILL, without a chance to tidy up.
@@ -288,6 +291,7 @@ impl Drop for Replica {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let refused = refused(&self.folder.join("log"));
         if std::thread::panicking() {
             let tails = format!("tail -n 15 {}/log/*.log", self.folder.display());
             let printed = run("sh", &["-c", &tails]);
@@ -299,7 +303,18 @@ impl Drop for Cluster {
         }
         let done = self.down(&["--purge"]);
         assert!(done.ok || std::thread::panicking(), "down.sh failed: {}", done.stderr);
+        assert!(refused.is_empty() || std::thread::panicking(), "{}", refused.join("\n"));
     }
+}
+
+/// What API servers have refused the cluster's own programs, by their logs in a folder: each has the rights that it needs.
+/// A kubelet that has not heard yet of the end of a pod may still ask for what that used.
+pub(crate) fn refused(logs: &Path) -> Vec<String> {
+    let files = fs::read_dir(logs).into_iter().flatten().filter_map(|file| Some(file.ok()?.path()));
+    let texts = files.filter_map(|file| fs::read_to_string(file).ok());
+    let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+    let refused = lines.filter(|line| line.contains("a program of the cluster is refused"));
+    refused.filter(|line| !line.contains("no relationship found")).collect()
 }
 
 fn up_flags<'a>(more: &[&'a str]) -> Vec<&'a str> {

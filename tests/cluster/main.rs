@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod autoscaling;
+mod conformance;
 mod connections;
 mod deployments;
 mod function_faults;
@@ -24,6 +25,8 @@ mod restarts;
 mod rights;
 mod scheduling;
 mod services;
+mod stock_clients;
+mod unmodified_clients;
 mod up;
 mod warm_pool;
 mod workflows;

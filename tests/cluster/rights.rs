@@ -6,8 +6,10 @@ use crate::harness::{Backing, Cluster, root, until};
 async fn shows(cluster: &Cluster, pod: &str, expected: &str) {
     until(&format!("{pod} to be {expected}"), async || {
         let row = cluster.stock_kubectl(&["get", "pod", pod, "--no-headers"]).stdout;
-        let found = row.split_whitespace().nth(2) == Some(expected);
-        if found { Ok(()) } else { Err(row) }
+        if row.split_whitespace().nth(2) == Some(expected) {
+            return Ok(());
+        }
+        Err(row + &cluster.kubectl(&["logs", pod]).stdout)
     })
     .await;
 }

@@ -30,6 +30,9 @@ if NAME == "apiserver":
     server.socket = context.wrap_socket(server.socket, server_side=True)
     for program in ("scheduler", "controller-manager", "serverless-gateway"):
         open(f"/var/lib/minik8s/kubeconfigs/{program}.conf", "w").close()
+    os.makedirs("/var/lib/minik8s/apiserver/pki", exist_ok=True)
+    for file in ("ca.crt", "ca.key"):
+        open(f"/var/lib/minik8s/apiserver/pki/{file}", "w").close()
 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 server.serve_forever()
 "#;

@@ -97,3 +97,40 @@ fn a_cluster_starts_from_the_units_alone() {
         root 600\n";
     check(&built(), script, expected);
 }
+
+/// The controllers are handed the authority's key, and a kubelet has its certificate signed by it.
+#[test]
+fn a_worker_joins_installed_masters_with_a_token() {
+    let script = r#"
+        . scripts/lib/common.sh
+        hostname n1
+        ip link add host0 type veth peer name host1
+        ip addr add 192.0.2.1/24 dev host0 && ip link set host0 up && ip link set host1 up
+        scripts/install.sh master worker --bin "$PROGRAMS" --release one
+        export KUBECONFIG=/var/lib/minik8s/kubeconfigs/admin.conf PATH=/usr/lib/minik8s/current:$PATH
+        token=$(kubectl token create abcdef.0123456789abcdef)
+        cat >/etc/minik8s/bootstrap-kubelet.conf <<END
+        apiVersion: v1
+        kind: Config
+        clusters: [{name: default, cluster: {server: "https://192.0.2.1:6443", certificate-authority-data: $(base64 -w0 /var/lib/minik8s/apiserver/pki/ca.crt)}}]
+        users: [{name: joining, user: {token: $token}}]
+        contexts: [{name: default, context: {cluster: default, user: joining}}]
+        current-context: default
+END
+        echo MINIK8S_BOOTSTRAP_KUBECONFIG=/etc/minik8s/bootstrap-kubelet.conf >>/etc/minik8s/kubelet.env
+        ln -s kubelet.conf /etc/minik8s/kube-proxy.conf
+        systemctl start minik8s-kubelet
+        joined() { [ -s /etc/minik8s/kubelet.conf ]; }
+        eventually 60 "a certificate" joined
+        systemctl start minik8s-worker.target
+        echo --
+        kubectl get csr -o 'jsonpath={.items[0].spec.username} {.items[0].status.conditions[0].type}'
+        echo
+        kubectl --kubeconfig /etc/minik8s/kube-proxy.conf get namespace kube-system -o name
+        { kubectl --kubeconfig /etc/minik8s/kubelet.conf get secrets -n kube-system 2>&1 || true; } | grep -o 'User "[^"]*" cannot list'
+        systemctl stop minik8s-master.target minik8s-worker.target"#;
+    let expected = "system:bootstrap:abcdef Approved\n\
+        namespace/kube-system\n\
+        User \"system:node:n1\" cannot list\n";
+    check(&built(), script, expected);
+}

@@ -17,8 +17,9 @@ use registry::{AnyObject, Subresource};
 
 use super::{Attributes, Claim, Operation, Plugin};
 use crate::{
-    identity::Identity,
-    rbac::{Action, Asked, Decision, NODES, Rbac, is_reserved_user},
+    authorizer::Authorizer,
+    identity::{Identity, NODES},
+    rbac::{Action, Asked, Decision, is_reserved_user},
 };
 
 const GROUP: &str = "certificates.k8s.io";
@@ -31,7 +32,7 @@ const MASTERS: &str = "system:masters";
 /// See the module.
 #[derive(Debug)]
 pub(super) struct CertificateSigning {
-    pub(super) rbac: Arc<Rbac>,
+    pub(super) authorizer: Arc<Authorizer>,
 }
 
 #[async_trait]
@@ -86,7 +87,7 @@ impl CertificateSigning {
         let may = |name: &str| {
             let action =
                 Action { verb, group: GROUP, resource: "signers", name, ..Action::default() };
-            let decision = self.rbac.decide(attributes.identity, Asked::Resource(action));
+            let decision = self.authorizer.decide(attributes.identity, Asked::Resource(action));
             matches!(decision, Decision::Allowed(_))
         };
         if may(signer) || domain.is_some_and(|domain| may(&domain)) {
@@ -119,7 +120,7 @@ fn date_conditions(csr: &mut Csr, old: Option<&Csr>, now: Timestamp) {
     }
 }
 
-/// Kubernetes' `CertificateSubjectRestriction`; and names of programs and nodes, which have all rights here, are for those.
+/// Kubernetes' `CertificateSubjectRestriction`; and names of programs and nodes are for those.
 fn check_subject(attributes: &Attributes<'_>, spec: &Spec) -> Result<(), ApiError> {
     if spec.signer_name != USER_SIGNER {
         return Ok(());

@@ -1,15 +1,18 @@
 //! Claims of what only one service may have: a key of its own in the store for each, so that two servers can't give out
-//! the same one.
+//! the same one. The claim of an address is an object of the API, its `IPAddress`.
 //!
 //! A claim names the service that it is for by UID, and is only ever deleted at the revision that was looked at:
 //! another server may have given the value to another service a moment ago.
 
-use std::{collections::BTreeMap, fmt::Display, marker::PhantomData, net::Ipv4Addr, str::FromStr};
+mod ip_address;
+mod owner;
+
+use std::{collections::BTreeMap, fmt::Display, net::IpAddr, str::FromStr};
 
 use api_machinery::ApiError;
-use api_types::meta::ObjectMeta;
+use api_types::jiff::Timestamp;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::{Entry, Expect, Query, Revision, StoreError};
 use uuid::Uuid;
 
@@ -18,14 +21,7 @@ use crate::{
     storage::{self, Storage, WriteError},
 };
 
-/// Whom a value is claimed for. It need not exist yet, or any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Owner {
-    namespace: Option<String>,
-    name: Option<String>,
-    uid: Option<String>,
-}
+pub(crate) use self::owner::{Found, Owner};
 
 /// A claim as it is written.
 #[derive(Serialize)]
@@ -37,56 +33,49 @@ struct Written<'a> {
     attempt: String,
 }
 
-/// A claim as it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) owner: Owner,
-    pub(super) revision: Revision,
-}
-
-impl Owner {
-    /// A service that has, or will have, this UID.
-    pub(super) fn of(namespace: Option<&str>, name: Option<&str>, uid: &str) -> Self {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Self { namespace: owned(namespace), name: owned(name), uid: Some(uid.to_owned()) }
-    }
-
-    /// The same of its metadata, which may have no UID yet.
-    pub(super) fn named(service: &ObjectMeta, uid: &str) -> Self {
-        Self::of(service.namespace.as_deref(), service.name.as_deref(), uid)
-    }
-
-    /// The service that has this metadata.
-    pub(super) fn holder(service: &ObjectMeta) -> Self {
-        Self::named(service, service.uid.as_deref().unwrap_or_default())
-    }
-
-    /// Claims that were made before they had UIDs are their service's by name.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        match (&self.uid, &other.uid) {
-            (Some(uid), Some(other)) => uid == other,
-            _ => (&self.namespace, &self.name) == (&other.namespace, &other.name),
-        }
-    }
-}
-
 /// Claims of values of one sort.
 #[derive(Debug)]
 pub(super) struct Claims<T> {
     /// They live under the same root as objects, so that whoever copies those copies these.
     prefix: &'static str,
-    value: PhantomData<T>,
+    /// What is written to claim a value.
+    encode: fn(T, &Owner) -> Result<Vec<u8>, ApiError>,
+    decode: fn(&Entry) -> Found,
 }
 
 /// Those of virtual IPs.
-pub(super) const CLUSTER_IPS: Claims<Ipv4Addr> = Claims::below("/registry/ranges/serviceips/");
+pub(super) const CLUSTER_IPS: Claims<IpAddr> = Claims {
+    prefix: "/registry/ranges/serviceips/",
+    encode: |address, owner| ip_address::encode(address, owner, Timestamp::now()),
+    decode: |entry| ip_address::decode(entry).unwrap_or_else(|| found(entry)),
+};
 /// Those of ports of the nodes.
-pub(super) const NODE_PORTS: Claims<u16> = Claims::below("/registry/ranges/servicenodeports/");
+pub(super) const NODE_PORTS: Claims<u16> = Claims {
+    prefix: "/registry/ranges/servicenodeports/",
+    encode: |_, owner| written(owner),
+    decode: found,
+};
 
-impl<T> Claims<T> {
-    const fn below(prefix: &'static str) -> Self {
-        Self { prefix, value: PhantomData }
+/// Makes objects of claims of addresses that were made before these were objects, or that a server of before makes still.
+pub(crate) async fn renew(storage: &Storage) -> Result<(), StoreError> {
+    let claims = storage.store().list(CLUSTER_IPS.prefix, Query::default()).await?.entries;
+    for claim in claims.iter().filter(|claim| ip_address::decode(claim).is_none()) {
+        let address = claim.key.strip_prefix(CLUSTER_IPS.prefix).and_then(|ip| ip.parse().ok());
+        let (Some(address), Some(owner)) = (address, owner_of_before(claim)) else { continue };
+        let object = match (CLUSTER_IPS.encode)(address, &owner) {
+            Ok(object) => Bytes::from(object),
+            Err(error) => {
+                tracing::warn!(%address, %error, "claim stays as it is");
+                continue;
+            }
+        };
+        // One that has changed meanwhile is looked at the next time.
+        match storage.put(&claim.key, &object, Expect::At(claim.revision), &[]).await {
+            Ok(_) | Err(WriteError::Refused(_) | WriteError::Outdated(_)) => {}
+            Err(WriteError::Unknown(error)) => return Err(error),
+        }
     }
+    Ok(())
 }
 
 impl<T: Copy + Display + FromStr + Ord> Claims<T> {
@@ -102,8 +91,7 @@ impl<T: Copy + Display + FromStr + Ord> Claims<T> {
         owner: &Owner,
     ) -> Result<Option<Claim>, ApiError> {
         let key = self.key(value);
-        let written = Written { owner, attempt: Uuid::new_v4().to_string() };
-        let value = Bytes::from(serde_json::to_vec(&written).map_err(ApiError::internal)?);
+        let value = Bytes::from((self.encode)(value, owner)?);
         match storage.put(&key, &value, Expect::Absent, &[]).await {
             Ok(revision) => Ok(Some(Claim { key, revision })),
             Err(WriteError::Refused(_) | WriteError::Outdated(_)) => Ok(None),
@@ -132,7 +120,12 @@ impl<T: Copy + Display + FromStr + Ord> Claims<T> {
 
     /// Gives back a value that a service held, unless it is another's by now.
     pub(super) async fn release(&self, storage: &Storage, value: T, owner: &Owner) {
-        match storage.store().get(&self.key(value)).await.map(|entry| entry.as_ref().map(found)) {
+        match storage
+            .store()
+            .get(&self.key(value))
+            .await
+            .map(|entry| entry.as_ref().map(self.decode))
+        {
             Ok(Some(claim)) if claim.owner.is(owner) => {
                 self.give_back(storage, value, claim.revision).await;
             }
@@ -154,7 +147,8 @@ impl<T: Copy + Display + FromStr + Ord> Claims<T> {
     /// All claims.
     pub(super) async fn all(&self, storage: &Storage) -> Result<BTreeMap<T, Found>, StoreError> {
         let entries = storage.store().list(self.prefix, Query::default()).await?.entries;
-        let claim = |e: &Entry| Some((e.key.strip_prefix(self.prefix)?.parse().ok()?, found(e)));
+        let claim =
+            |e: &Entry| Some((e.key.strip_prefix(self.prefix)?.parse().ok()?, (self.decode)(e)));
         Ok(entries.iter().filter_map(claim).collect())
     }
 }
@@ -168,8 +162,43 @@ pub(super) enum Claimed {
     Ours(Claim),
 }
 
-/// A claim that can't be read is nobody's.
+fn written(owner: &Owner) -> Result<Vec<u8>, ApiError> {
+    let written = Written { owner, attempt: Uuid::new_v4().to_string() };
+    serde_json::to_vec(&written).map_err(ApiError::internal)
+}
+
+/// A claim that can't be read is somebody's whom nobody knows: it is encrypted, maybe, with a key that this server has not.
 fn found(entry: &Entry) -> Found {
-    let owner = serde_json::from_slice(&entry.value).unwrap_or_default();
-    Found { owner, revision: entry.revision }
+    let owner: Option<Owner> = serde_json::from_slice(&entry.value).ok();
+    let is_ours = owner.is_some();
+    Found { owner: owner.unwrap_or_default(), revision: entry.revision, is_ours }
+}
+
+/// Whom a claim is for that is no object yet. What does not say so is none.
+fn owner_of_before(claim: &Entry) -> Option<Owner> {
+    let Found { owner, .. } = found(claim);
+    (owner.uid.is_some() || owner.name.is_some()).then_some(owner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &'static str, is_ours: bool, is_of_before: bool) {
+        let key = "/registry/ranges/serviceips/10.96.0.9".into();
+        let entry =
+            Entry { key, value: Bytes::from_static(value.as_bytes()), revision: Revision(7) };
+        let found = (CLUSTER_IPS.decode)(&entry);
+        let renewed = owner_of_before(&entry).is_some();
+        assert_eq!((found.is_ours, renewed), (is_ours, is_of_before), "{value}");
+    }
+
+    #[test]
+    fn a_claim_that_can_not_be_read_is_not_ours_to_change() {
+        check(r#"{"namespace":"d","name":"a","uid":"u","attempt":"x"}"#, true, true);
+        check(r#"{"namespace":"d","name":"a"}"#, true, true);
+        check("{}", true, false);
+        check("k8s:enc:secretbox:v1:one:\u{1}", false, false);
+        check("k8s:enc: no matching prefix found", false, false);
+    }
 }

@@ -1,6 +1,6 @@
 //! What admission has to tell the sender of a request beside the answer, and whether the sender still listens.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,8 @@ use crate::respond::{WARNING_LENGTH, WARNINGS_LENGTH};
 #[derive(Debug, Default)]
 pub(crate) struct Feedback {
     warnings: Mutex<Warnings>,
+    /// For the audit log.
+    annotations: Mutex<BTreeMap<String, String>>,
     gone: CancellationToken,
 }
 
@@ -32,6 +34,16 @@ impl Feedback {
     /// All that is to be told.
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock()).in_order
+    }
+
+    /// Tells the audit log something: what is told first of a key stays, as in Kubernetes.
+    pub(crate) fn annotate(&self, key: String, value: String) {
+        self.annotations.lock().entry(key).or_insert(value);
+    }
+
+    /// All that the audit log is to be told.
+    pub(crate) fn take_annotations(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut *self.annotations.lock())
     }
 
     /// Cancelled when nobody waits for the answer any more.

@@ -9,12 +9,15 @@ use async_trait::async_trait;
 use registry::AnyObject;
 
 use super::{Attributes, Operation, Plugin};
-use crate::rbac::{Action, Asked, Decision, Rbac, has_every_right};
+use crate::{
+    authorizer::Authorizer,
+    rbac::{Action, Asked, Decision, has_every_right},
+};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct GpuJobSources {
-    pub(super) rbac: Arc<Rbac>,
+    pub(super) authorizer: Arc<Authorizer>,
 }
 
 #[async_trait]
@@ -59,9 +62,8 @@ fn named(spec: &GpuJobSpec) -> Vec<Named<'_>> {
 impl GpuJobSources {
     fn may_get(&self, attributes: &Attributes<'_>, &(_, resource, name): &Named<'_>) -> bool {
         let namespace = attributes.at.namespace;
-        let action =
-            Action { verb: "get", group: "", resource, subresource: None, namespace, name };
-        let decision = self.rbac.decide(attributes.identity, Asked::Resource(action));
+        let action = Action { verb: "get", resource, namespace, name, ..Action::default() };
+        let decision = self.authorizer.decide(attributes.identity, Asked::Resource(action));
         matches!(decision, Decision::Allowed(_))
     }
 }

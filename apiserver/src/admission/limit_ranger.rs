@@ -2,6 +2,7 @@
 //! less or more than those allow (Kubernetes: `plugin/pkg/admission/limitranger`).
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -10,13 +11,18 @@ use api_machinery::{
     ApiError, Quantity,
     amounts::{self, Amounts, Side},
 };
-use api_types::api::core::v1::{Container, LimitRange, LimitRangeItem, Pod, PodSpec};
+use api_types::api::core::v1::{
+    Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec,
+};
 use async_trait::async_trait;
 use registry::AnyObject;
 
 use super::{Attributes, Claim, Operation, Plugin};
 use crate::{catalogue::InForce, encoded::readable, storage::Storage};
 
+const CLAIM: &str = "PersistentVolumeClaim";
+const CLAIMS: &str = "persistentvolumeclaims";
+const STORAGE: &str = "storage";
 /// Tells what was set.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -36,6 +42,7 @@ impl Plugin for LimitRanger {
         attributes: &Attributes<'_>,
         object: Option<&mut AnyObject>,
     ) -> Result<Vec<Claim>, ApiError> {
+        let object = object.filter(|_| is_new_pod(attributes));
         if let Some(pod) = object.and_then(AnyObject::get_mut::<Pod>) {
             for range in self.ranges(attributes)? {
                 complete(pod, &range);
@@ -49,30 +56,36 @@ impl Plugin for LimitRanger {
         attributes: &Attributes<'_>,
         object: Option<&AnyObject>,
     ) -> Result<(), ApiError> {
-        let Some(Pod { spec: Some(spec), .. }) = object.and_then(AnyObject::get) else {
-            return Ok(());
-        };
+        let is_sized = is_new_pod(attributes) || attributes.resizes();
+        let pod = object.filter(|_| is_sized).and_then(AnyObject::get::<Pod>);
+        let claim = object.filter(|_| attributes.is_core(CLAIMS));
+        let claim = claim.and_then(AnyObject::get::<PersistentVolumeClaim>);
+        let (plural, faults): (_, Box<dyn Fn(&LimitRange) -> Vec<String> + Send>) =
+            match (pod.and_then(|pod| pod.spec.as_ref()), claim) {
+                (Some(spec), _) => ("pods", Box::new(|range| faults(spec, range))),
+                (_, Some(claim)) => (CLAIMS, Box::new(|range| claim_faults(claim, range))),
+                _ => return Ok(()),
+            };
         for range in self.ranges(attributes)? {
             let mut seen = BTreeSet::new();
-            let mut faults = faults(spec, &range);
+            let mut faults = faults(&range);
             faults.retain(|fault| seen.insert(fault.clone()));
             let why = match faults.as_slice() {
                 [] => continue,
                 [one] => one.clone(),
                 several => format!("[{}]", several.join(", ")),
             };
-            return Err(ApiError::forbidden("", "pods", attributes.at.name, &why));
+            return Err(ApiError::forbidden("", plural, attributes.at.name, &why));
         }
         Ok(())
     }
 }
 
 impl LimitRanger {
-    /// Those that are about the request: containers come with their pod, and don't change.
+    /// Those of the namespace.
     fn ranges(&self, attributes: &Attributes<'_>) -> Result<Vec<LimitRange>, ApiError> {
-        let is_new = attributes.operation == Operation::Create && attributes.is_core("pods");
         let catalogue = self.catalogue.load();
-        let Some(def) = catalogue.find("", "v1", "limitranges").filter(|_| is_new) else {
+        let Some(def) = catalogue.find("", "v1", "limitranges") else {
             return Ok(Vec::new());
         };
         let found = self.storage.cache().list(&def.prefix(attributes.at.namespace));
@@ -80,6 +93,34 @@ impl LimitRanger {
             |item| serde_json::from_slice(&readable(item)?.json()).map_err(ApiError::internal);
         found.items.iter().map(range).collect()
     }
+}
+
+/// Containers come with their pod, and how much they ask for is changed by a subresource alone.
+fn is_new_pod(attributes: &Attributes<'_>) -> bool {
+    attributes.operation == Operation::Create && attributes.is_core("pods")
+}
+
+/// What a claim asks for that it may not.
+fn claim_faults(claim: &PersistentVolumeClaim, range: &LimitRange) -> Vec<String> {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let asked = amounts::read(resources.and_then(|resources| resources.requests.as_ref()));
+    let mut faults = Vec::new();
+    for limit in limits(range).filter(|limit| limit.type_ == CLAIM) {
+        for (bounds, bound, is_beyond) in
+            [(&limit.min, "minimum", Ordering::Less), (&limit.max, "maximum", Ordering::Greater)]
+        {
+            let Some(most) = amounts::read(bounds.as_ref()).remove(STORAGE) else { continue };
+            let rule = format!("{bound} {STORAGE} usage per {CLAIM} is {most}");
+            faults.extend(match asked.get(STORAGE) {
+                None => Some(format!("{rule}.  No request is specified")),
+                Some(asked) => {
+                    let is_fault = asked.compare(most) == is_beyond;
+                    is_fault.then(|| format!("{rule}, but request is {asked}"))
+                }
+            });
+        }
+    }
+    faults
 }
 
 fn limits(range: &LimitRange) -> impl Iterator<Item = &LimitRangeItem> {

@@ -4,14 +4,24 @@
 
 mod admitted;
 mod certificate_signing;
+mod changed;
 mod claims;
+mod conditions;
+mod default_class;
 mod default_ingress_class;
+mod default_storage_class;
+mod deny_service_external_ips;
+mod device_admin_access;
 mod feedback;
 mod gpu_job_sources;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
+mod node_restriction;
 mod plugin;
+mod policy;
 mod repair;
+mod request;
 mod resource_quota;
 mod role_escalation;
 mod runtime_class;
@@ -19,6 +29,9 @@ mod scheduler_strategy;
 mod service_account;
 mod service_cluster_ip;
 mod service_node_port;
+mod service_ranges;
+mod storage_protection;
+mod variables;
 mod webhook;
 
 use std::sync::Arc;
@@ -27,16 +40,18 @@ use api_machinery::ApiError;
 use registry::AnyObject;
 
 use crate::{
+    authorizer::Authorizer,
     catalogue::InForce,
     config::Config,
-    rbac::Rbac,
     storage::{Address, Storage},
 };
 
 pub(crate) use admitted::Admitted;
+pub(crate) use claims::renew as renew_claims;
 pub(crate) use feedback::Feedback;
 pub(crate) use plugin::{Attributes, Claim, Operation, Plugin, Sender};
 pub(crate) use repair::{Repair, Suspects, Warning};
+pub(crate) use service_ranges::{DEFAULT as DEFAULT_SERVICE_RANGE, known as known_service_ranges};
 
 /// The plugins in their order.
 #[derive(Debug)]
@@ -47,10 +62,9 @@ impl Admission {
     pub(crate) fn standard(
         storage: &Arc<Storage>,
         catalogue: &InForce,
-        rbac: &Arc<Rbac>,
+        authorizer: &Arc<Authorizer>,
         config: &Config,
     ) -> Self {
-        let range = config.service_cidr;
         let service_account = || service_account::ServiceAccount {
             catalogue: catalogue.clone(),
             storage: storage.clone(),
@@ -58,31 +72,76 @@ impl Admission {
         };
         let limit_ranger =
             || limit_ranger::LimitRanger { catalogue: catalogue.clone(), storage: storage.clone() };
-        let reinvoked: Vec<Box<dyn Plugin>> =
-            vec![Box::new(limit_ranger()), Box::new(service_account())];
-        let webhooks = webhook::Webhooks::new(catalogue.clone(), storage.clone(), reinvoked);
-        Self(vec![
+        let own = || -> Vec<Box<dyn Plugin>> {
+            vec![Box::new(limit_ranger()), Box::new(service_account())]
+        };
+        let mutating_policies = |reinvoked| {
+            let (catalogue, storage) = (catalogue.clone(), storage.clone());
+            policy::MutatingPolicies::new(catalogue, storage, authorizer.clone(), reinvoked)
+        };
+        let validating_policies =
+            policy::ValidatingPolicies::new(catalogue.clone(), storage.clone(), authorizer.clone());
+        let param_rights =
+            policy::ParamRights::new(catalogue.clone(), storage.clone(), authorizer.clone());
+        let mut reinvoked = own();
+        reinvoked.push(Box::new(mutating_policies(None)));
+        let webhooks = webhook::Webhooks::new(
+            catalogue.clone(),
+            storage.clone(),
+            authorizer.clone(),
+            reinvoked,
+        );
+        let mut plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
+            Box::new(node_restriction::NodeRestriction {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+                authorizer: authorizer.clone(),
+                audiences: config.tokens.audiences().to_vec(),
+            }),
             Box::new(limit_ranger()),
             Box::new(service_account()),
-            Box::new(role_escalation::RoleEscalation { rbac: rbac.clone() }),
-            Box::new(gpu_job_sources::GpuJobSources { rbac: rbac.clone() }),
+            Box::new(role_escalation::RoleEscalation { authorizer: authorizer.clone() }),
+            Box::new(param_rights),
+            Box::new(gpu_job_sources::GpuJobSources { authorizer: authorizer.clone() }),
             Box::new(scheduler_strategy::SchedulerStrategy),
-            Box::new(runtime_class::RuntimeClass),
+            Box::new(runtime_class::RuntimeClasses {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+            }),
+            Box::new(storage_protection::StorageProtection),
+            Box::new(default_storage_class::DefaultStorageClass {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+            }),
             Box::new(default_ingress_class::DefaultIngressClass {
                 catalogue: catalogue.clone(),
                 storage: storage.clone(),
             }),
+            Box::new(mutating_policies(Some(own()))),
+            Box::new(validating_policies),
             Box::new(webhooks),
             // After the webhooks, which must not say who asks.
-            Box::new(certificate_signing::CertificateSigning { rbac: rbac.clone() }),
-            Box::new(service_cluster_ip::ServiceClusterIp { storage: storage.clone(), range }),
+            Box::new(certificate_signing::CertificateSigning { authorizer: authorizer.clone() }),
+            Box::new(device_admin_access::DeviceAdminAccess {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+            }),
+            Box::new(service_cluster_ip::ServiceClusterIp {
+                catalogue: catalogue.clone(),
+                storage: storage.clone(),
+                own: config.service_cidr,
+            }),
             Box::new(service_node_port::ServiceNodePort {
                 storage: storage.clone(),
                 range: config.node_ports,
             }),
             Box::new(resource_quota::ResourceQuotas::new(catalogue.clone(), storage.clone())),
-        ])
+        ];
+        if config.denies_external_ips {
+            plugins.insert(0, Box::new(deny_service_external_ips::DenyServiceExternalIps));
+        }
+        Self(plugins)
     }
 
     /// Lets every plugin change an object; what was claimed so far is given back if one refuses.

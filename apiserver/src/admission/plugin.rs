@@ -56,6 +56,17 @@ impl Attributes<'_> {
     pub(super) fn is_core(&self, plural: &str) -> bool {
         self.subresource.is_none() && self.at.def.is_core(plural)
     }
+
+    /// Whether it is about how much the containers of a pod may take.
+    pub(super) fn resizes(&self) -> bool {
+        self.operation == Operation::Update && self.subresource == Some(Subresource::Resize)
+    }
+
+    /// The refusal of the request.
+    pub(super) fn forbidden(&self, why: &str) -> ApiError {
+        let names = &self.at.def.names;
+        ApiError::forbidden(&names.group, &names.plural, self.at.name, why)
+    }
 }
 
 /// A key that a plugin wrote beside the object, to be deleted if the object isn't stored.

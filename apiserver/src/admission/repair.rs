@@ -4,10 +4,10 @@
 
 mod sorts;
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use api_machinery::ApiError;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use registry::ResourceDef;
 use serde_json::Value;
 use store::Revision;
@@ -25,7 +25,7 @@ use crate::{
 /// Claims without a service, as a call found them.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects {
-    addresses: BTreeMap<Ipv4Addr, Revision>,
+    addresses: BTreeMap<IpAddr, Revision>,
     ports: BTreeMap<u16, Revision>,
 }
 
@@ -41,7 +41,7 @@ struct Findings<'a, T> {
 pub(crate) struct Repair<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) storage: &'a Storage,
-    pub(crate) addresses: Ipv4Net,
+    pub(crate) addresses: Vec<IpNet>,
     pub(crate) ports: PortRange,
 }
 
@@ -78,7 +78,7 @@ impl Repair<'_> {
         if !all_are_read {
             *suspects = Suspects::default();
         }
-        let (addresses, ports) = (ClusterIps(self.addresses), NodePorts(self.ports));
+        let (addresses, ports) = (ClusterIps(self.addresses.clone()), NodePorts(self.ports));
         let mut warnings = self.sweep(def, &services, &addresses, &mut suspects.addresses).await?;
         warnings.extend(self.sweep(def, &services, &ports, &mut suspects.ports).await?);
         Ok(warnings)
@@ -120,11 +120,13 @@ impl Repair<'_> {
         service: &Value,
         fault: Fault,
     ) -> Result<Option<Warning>, ApiError> {
+        // Between the two lists the service may have gone, and its claim with it, or to another.
+        if matches!(fault, Fault::NotAllocated | Fault::WrongReference)
+            && !self.still_holds::<S>(def, value, service).await?
+        {
+            return Ok(None);
+        }
         if fault == Fault::NotAllocated {
-            // Between the two lists the service may have gone, and its claim with it.
-            if !self.still_holds::<S>(def, value, service).await? {
-                return Ok(None);
-            }
             S::CLAIMS.claim(self.storage, value, &owner(service)).await?;
         }
         let (reason, message) = sort.words(value, fault);
@@ -172,21 +174,29 @@ fn examine<'a, S: Sort>(
         });
         let is_in_range = sort.is_in_range(*value);
         for (rank, service) in holders.iter().enumerate() {
-            let fault = fault(rank, claim, is_in_range);
+            let fault = fault(rank, claim, service, is_in_range);
             faults.extend(fault.map(|fault| (*value, *service, fault)));
         }
     }
-    let orphans = claims.iter().filter(|(value, _)| !holders.contains_key(value));
+    let is_orphan =
+        |(value, claim): &(&S::Value, &Found)| claim.is_ours && !holders.contains_key(value);
+    let orphans = claims.iter().filter(is_orphan);
     Findings { faults, orphans: orphans.map(|(value, claim)| (*value, claim.revision)).collect() }
 }
 
-fn fault(rank: usize, claim: Option<&Found>, is_in_range: bool) -> Option<Fault> {
+fn fault(rank: usize, claim: Option<&Found>, service: &Value, is_in_range: bool) -> Option<Fault> {
     match (rank, claim) {
         (1.., _) => Some(Fault::AlreadyAllocated),
         _ if !is_in_range => Some(Fault::OutOfRange),
         (0, None) => Some(Fault::NotAllocated),
-        (0, Some(_)) => None,
+        (0, Some(claim)) => (!may_be_of(claim, service)).then_some(Fault::WrongReference),
     }
+}
+
+/// Whether the claim names this service, or nobody: of a service that is restored the UID is another.
+fn may_be_of(claim: &Found, service: &Value) -> bool {
+    let (its, own) = (&claim.owner, owner(service));
+    its.name.is_none() || its.is(&own) || (&its.namespace, &its.name) == (&own.namespace, &own.name)
 }
 
 fn owner(service: &Value) -> Owner {
@@ -200,13 +210,15 @@ fn text<'a>(service: &'a Value, field: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use serde_json::json;
 
     use super::*;
 
-    const IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 7);
+    const IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 7));
 
-    fn service(name: &str, created: &str, ip: Ipv4Addr) -> Value {
+    fn service(name: &str, created: &str, ip: IpAddr) -> Value {
         json!({
             "metadata": {"namespace": "d", "name": name, "uid": name, "creationTimestamp": created},
             "spec": {"clusterIP": ip.to_string()},
@@ -215,12 +227,16 @@ mod tests {
 
     fn check(
         services: &[Value],
-        claims: &[(Ipv4Addr, &str)],
+        claims: &[(IpAddr, &str)],
         faults: &[(&str, Fault)],
-    ) -> BTreeMap<Ipv4Addr, Revision> {
-        let found = |uid: &str| Found { owner: Owner::of(None, None, uid), revision: Revision(5) };
+    ) -> BTreeMap<IpAddr, Revision> {
+        let found = |uid: &str| Found {
+            owner: Owner::of(None, None, uid),
+            revision: Revision(5),
+            is_ours: uid != "theirs",
+        };
         let claims = claims.iter().map(|(ip, uid)| (*ip, found(uid))).collect();
-        let range = ClusterIps("10.96.0.0/16".parse().unwrap());
+        let range = ClusterIps(vec!["10.96.0.0/16".parse().unwrap()]);
         let findings = examine(&range, services, &claims);
         let named: Vec<_> = findings.faults.iter().map(|(_, s, f)| (text(s, "name"), *f)).collect();
         assert_eq!(named, faults);
@@ -239,14 +255,45 @@ mod tests {
     #[test]
     fn claims_without_a_service_are_suspect_with_their_revision() {
         let held = service("a", "1", IP);
-        let other = Ipv4Addr::new(10, 96, 0, 8);
-        let orphans = check(&[held], &[(IP, "a"), (other, "b")], &[]);
+        let [other, third] = ["10.96.0.8", "fd00:96::9"].map(|ip| ip.parse().unwrap());
+        let orphans = check(&[held], &[(IP, "a"), (other, "b"), (third, "theirs")], &[]);
         assert_eq!(orphans, [(other, Revision(5))].into());
     }
 
     #[test]
+    fn a_claim_that_names_another_is_reported_whoever_made_it() {
+        let services = [service("a", "1", IP)];
+        let range = ClusterIps(vec!["10.96.0.0/16".parse().unwrap()]);
+        let faults = |name, uid, is_ours| {
+            let owner = Owner { uid, ..Owner::of(Some("d"), Some(name), "") };
+            let claims = [(IP, Found { owner, revision: Revision(5), is_ours })].into();
+            let findings = examine(&range, &services, &claims);
+            findings.faults.into_iter().map(|(_, _, fault)| fault).collect::<Vec<_>>()
+        };
+        assert_eq!(faults("b", None, false), [Fault::WrongReference]);
+        assert_eq!(faults("b", Some("b".to_owned()), true), [Fault::WrongReference]);
+        assert!(faults("a", None, false).is_empty());
+        assert!(faults("a", Some("restored".to_owned()), true).is_empty());
+    }
+
+    #[test]
     fn an_address_of_another_range_is_reported_and_not_claimed() {
-        let foreign = service("a", "1", Ipv4Addr::new(10, 97, 0, 1));
+        let foreign = service("a", "1", "10.97.0.1".parse().unwrap());
         check(&[foreign], &[], &[("a", Fault::OutOfRange)]);
+    }
+
+    #[test]
+    fn a_service_holds_its_address_of_each_family() {
+        let mut service = service("a", "1", IP);
+        service["spec"]["clusterIPs"] = json!([IP.to_string(), "fd00:96::7"]);
+        let second = "fd00:96::7".parse().unwrap();
+        let range =
+            ClusterIps(vec!["10.96.0.0/16".parse().unwrap(), "fd00:96::/112".parse().unwrap()]);
+        let services = [service];
+        let findings = examine(&range, &services, &BTreeMap::new());
+        let faults: Vec<_> = findings.faults.iter().map(|(ip, _, fault)| (*ip, *fault)).collect();
+        assert_eq!(faults, [(IP, Fault::NotAllocated), (second, Fault::NotAllocated)]);
+        let words = range.words(second, Fault::NotAllocated).1;
+        assert_eq!(words, "Cluster IP [IPv6]: fd00:96::7 is not allocated; repairing");
     }
 }

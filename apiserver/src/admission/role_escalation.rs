@@ -14,12 +14,15 @@ use async_trait::async_trait;
 use registry::AnyObject;
 
 use super::{Attributes, Operation, Plugin};
-use crate::rbac::{self, Action, Asked, Decision, GROUP, Rbac, has_every_right};
+use crate::{
+    authorizer::Authorizer,
+    rbac::{self, Action, Asked, Decision, GROUP, has_every_right},
+};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct RoleEscalation {
-    pub(super) rbac: Arc<Rbac>,
+    pub(super) authorizer: Arc<Authorizer>,
 }
 
 #[async_trait]
@@ -45,10 +48,10 @@ impl Plugin for RoleEscalation {
             return self.aggregation(attributes, role);
         }
         if let Some(binding) = object.get::<RoleBinding>() {
-            return self.binding(attributes, &binding.role_ref);
+            return self.binding(attributes, &binding.role_ref).await;
         }
         match object.get::<ClusterRoleBinding>() {
-            Some(binding) => self.binding(attributes, &binding.role_ref),
+            Some(binding) => self.binding(attributes, &binding.role_ref).await,
             None => Ok(()),
         }
     }
@@ -80,25 +83,25 @@ impl RoleEscalation {
         confirmed.map_err(|_| refusal(attributes, why))
     }
 
-    fn binding(&self, attributes: &Attributes<'_>, role: &RoleRef) -> Result<(), ApiError> {
+    async fn binding(&self, attributes: &Attributes<'_>, role: &RoleRef) -> Result<(), ApiError> {
         let plural = if role.kind == "Role" { "roles" } else { "clusterroles" };
         if self.may(attributes, "bind", plural, &role.name) {
             return Ok(());
         }
-        let rules = self.rbac.role(role, attributes.at.namespace)?;
+        let rules = self.authorizer.rbac.role(role, attributes.at.namespace).await?;
         self.confirm(attributes, &rules)
     }
 
     fn confirm(&self, attributes: &Attributes<'_>, wanted: &[PolicyRule]) -> Result<(), ApiError> {
         let Attributes { identity, at, .. } = attributes;
-        let confirmed = self.rbac.confirm_no_escalation(identity, at.namespace, wanted);
+        let confirmed = self.authorizer.rbac.confirm_no_escalation(identity, at.namespace, wanted);
         confirmed.map_err(|why| refusal(attributes, &why))
     }
 
     fn may(&self, attributes: &Attributes<'_>, verb: &str, resource: &str, name: &str) -> bool {
         let namespace = attributes.at.namespace;
-        let action = Action { verb, group: GROUP, resource, subresource: None, namespace, name };
-        let decision = self.rbac.decide(attributes.identity, Asked::Resource(action));
+        let action = Action { verb, group: GROUP, resource, namespace, name, ..Action::default() };
+        let decision = self.authorizer.decide(attributes.identity, Asked::Resource(action));
         matches!(decision, Decision::Allowed(_))
     }
 }

@@ -16,7 +16,10 @@ use async_trait::async_trait;
 use registry::AnyObject;
 
 use super::{Attributes, Claim, Operation, Plugin};
-use crate::{catalogue::InForce, objects::Objects, storage::Storage, suffix, tokens::POD_SECONDS};
+use crate::{
+    catalogue::InForce, node_authorizer::is_mirror, objects::Objects, storage::Storage, suffix,
+    tokens::POD_SECONDS,
+};
 
 /// The account of who names none.
 const DEFAULT: &str = "default";
@@ -48,6 +51,8 @@ impl Plugin for ServiceAccount {
     ) -> Result<Vec<Claim>, ApiError> {
         let is_new = attributes.operation == Operation::Create && attributes.is_core("pods");
         let pod = object.filter(|_| is_new).and_then(AnyObject::get_mut::<Pod>);
+        // A mirror pod names no objects: its node is its author.
+        let pod = pod.filter(|pod| !is_mirror(pod));
         let Some(Pod { metadata, spec: Some(spec), .. }) = pod else { return Ok(Vec::new()) };
         let account = name(spec).to_owned();
         if self.must_exist {

@@ -175,7 +175,8 @@ fn candidates(range: PortRange) -> impl Iterator<Item = u16> {
     let size = usize::from(range.last - range.first) + 1;
     let chosen_by_people = if size < 32 { 0 } else { (size / 32).clamp(16, 128) };
     let first = range.first + u16::try_from(chosen_by_people).unwrap_or_default();
-    let start = first + u16::try_from(random_below(size - chosen_by_people)).unwrap_or_default();
+    let start =
+        first + u16::try_from(random_below((size - chosen_by_people) as u128)).unwrap_or_default();
     (start..=range.last).chain(first..start).chain(range.first..first)
 }
 

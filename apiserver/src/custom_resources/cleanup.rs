@@ -1,16 +1,19 @@
 //! The objects of a kind go before its definition does (Kubernetes: `apiextensions-apiserver/pkg/controller/finalizer`).
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use api_machinery::ApiError;
 use api_types::{apiextensions::CustomResourceDefinition, jiff::Timestamp, meta::DeleteOptions};
 use futures::{StreamExt, stream};
 use registry::{CLEANUP_FINALIZER, Deletion, ResourceDef, Scope, TERMINATING, set_condition};
+use serde_json::Value;
 use store::{Query, Revision, StoreError};
+use tokio::task::JoinSet;
 
-use super::{PREFIX, changes::Changes, write_status};
+use super::{PREFIX, write_status};
 use crate::{
     catalogue::Catalogue,
+    changes::Changes,
     encoded::CachedObject,
     history,
     query::ReadAt,
@@ -22,41 +25,55 @@ use crate::{
 /// How many objects are removed at once.
 const REMOVALS: usize = 16;
 
-/// Sees to definitions that are being deleted.
+/// Sees to definitions that are being deleted, to each in a task of its own: that of a webhook that does not answer keeps
+/// nobody waiting.
 pub(crate) async fn clean_up(state: Arc<State>, api: InProcess) {
     let mut changes = Changes::of(&state.storage, PREFIX).await;
-    let built_in = Catalogue::built_in();
+    let built_in = Arc::new(Catalogue::built_in());
+    let (mut running, mut tasks) = (HashSet::new(), JoinSet::new());
     loop {
-        let mut unfinished = false;
-        for (definition, revision) in going(&state.storage) {
-            match finish(&state, &api, &built_in, definition, revision).await {
-                Ok(is_finished) => unfinished |= !is_finished,
-                Err(error) => {
-                    tracing::warn!(%error, "custom resources can't be deleted yet");
-                    unfinished = true;
-                }
+        for (definition, _) in state.storage.cache().list(PREFIX).items.iter().filter_map(going) {
+            let name = definition.metadata.name.clone().unwrap_or_default();
+            if running.insert(name.clone()) {
+                tasks.spawn(clean_up_one(state.clone(), api.clone(), built_in.clone(), name));
             }
         }
-        changes.next(unfinished).await;
+        tokio::select! {
+            () = changes.next(false) => {}
+            Some(ended) = tasks.join_next() => {
+                running.remove(&ended.expect("nobody aborts it, and it doesn't panic"));
+            }
+        }
     }
 }
 
-/// The definitions that wait for it, and their revisions.
-fn going(storage: &Storage) -> Vec<(CustomResourceDefinition, Revision)> {
-    let cached = storage.cache().list(PREFIX);
-    let objects =
-        cached.items.iter().filter_map(|item| Some((item.object.as_ref().ok()?, item.revision)));
-    let marked = objects.filter(|(object, _)| object.says("deletionTimestamp"));
-    let definitions = marked.filter_map(|(object, revision)| {
-        let definition = serde_json::from_slice::<CustomResourceDefinition>(&object.json());
-        Some((definition.ok()?, revision))
-    });
-    let waits = |(definition, _): &(CustomResourceDefinition, Revision)| {
-        let finalizers = definition.metadata.finalizers.iter().flatten();
-        definition.metadata.deletion_timestamp.is_some()
-            && finalizers.into_iter().any(|finalizer| finalizer == CLEANUP_FINALIZER)
-    };
-    definitions.filter(waits).collect()
+/// Sees to one until it does not wait for it any more, and gives its name.
+async fn clean_up_one(
+    state: Arc<State>,
+    api: InProcess,
+    built_in: Arc<Catalogue>,
+    name: String,
+) -> String {
+    let mut changes = Changes::of(&state.storage, PREFIX).await;
+    loop {
+        let cached = state.storage.cache().get(&format!("{PREFIX}{name}"));
+        let Some((definition, revision)) = cached.as_ref().and_then(going) else { return name };
+        let done = finish(&state, &api, &built_in, definition, revision).await;
+        let done = done.inspect_err(|error| {
+            tracing::warn!(%error, name, "custom resources can't be deleted yet");
+        });
+        changes.next(!done.unwrap_or(false)).await;
+    }
+}
+
+/// A definition that waits for it, and its revision.
+fn going(item: &CachedObject) -> Option<(CustomResourceDefinition, Revision)> {
+    let object = item.object.as_ref().ok().filter(|object| object.says("deletionTimestamp"))?;
+    let definition: CustomResourceDefinition = serde_json::from_slice(&object.json()).ok()?;
+    let mut finalizers = definition.metadata.finalizers.iter().flatten();
+    let waits = definition.metadata.deletion_timestamp.is_some()
+        && finalizers.any(|finalizer| finalizer == CLEANUP_FINALIZER);
+    waits.then_some((definition, item.revision))
 }
 
 /// Deletes the objects; whether none is left, and the definition may go. Those of kinds of the program's own, whose name
@@ -148,10 +165,11 @@ async fn delete_all(storage: &Storage, def: &Arc<ResourceDef>) -> Result<bool, A
     let prefix = def.prefix(None);
     let objects = storage.list(&prefix, ReadAt::MostRecent).await?;
     let delete = |item: &CachedObject| {
-        let key = item.key.clone();
+        let item = item.clone();
         async move {
-            if let Err(error) = delete(storage, def, &key).await {
-                tracing::warn!(%error, key = &*key, "a custom resource can't be deleted yet");
+            // In its turn, lest all objects be looked at in one.
+            if let Err(error) = delete(storage, def, &item.key, unheld(&item)).await {
+                tracing::warn!(%error, key = &*item.key, "a custom resource can't be deleted yet");
             }
         }
     };
@@ -160,7 +178,23 @@ async fn delete_all(storage: &Storage, def: &Arc<ResourceDef>) -> Result<bool, A
     Ok(storage.list(&prefix, ReadAt::MostRecent).await?.items.is_empty())
 }
 
-async fn delete(storage: &Storage, def: &ResourceDef, key: &str) -> Result<(), ApiError> {
+/// The revision of an object that no finalizer holds.
+fn unheld(item: &CachedObject) -> Option<Revision> {
+    let object = item.object.as_ref().ok()?;
+    if !object.says("finalizers") {
+        return Some(item.revision);
+    }
+    let object = object.value();
+    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    finalizers.is_none_or(Vec::is_empty).then_some(item.revision)
+}
+
+async fn delete(
+    storage: &Storage,
+    def: &ResourceDef,
+    key: &str,
+    unheld: Option<Revision>,
+) -> Result<(), ApiError> {
     let path = key.trim_start_matches(&def.prefix(None));
     let (namespace, name) = match def.scope {
         Scope::Namespaced => path.split_once('/').map(|(space, name)| (Some(space), name)),
@@ -168,6 +202,12 @@ async fn delete(storage: &Storage, def: &ResourceDef, key: &str) -> Result<(), A
     }
     .unwrap_or((None, path));
     let at = Address { def, namespace, name };
+    // To remove it, it need not be known in another version: the webhook that would convert it may be gone for good.
+    if let Some(revision) = unheld
+        && storage.remove(at, revision).await.is_ok()
+    {
+        return Ok(());
+    }
     let attempt = |old: Stored| async move {
         let object = def.stored(&old.object)?;
         match def.begin_deletion(&object, &DeleteOptions::default(), Timestamp::now()) {

@@ -3,11 +3,10 @@
 //! *Order*: a server serves a kind before it tells in the status that the names are accepted, so that who has waited for
 //! that finds it.
 
-mod changes;
 mod cleanup;
 mod kinds;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use api_machinery::ApiError;
 use api_types::{apiextensions::CustomResourceDefinition, jiff::Timestamp};
@@ -17,10 +16,11 @@ use serde_json::json;
 use store::{Query, Store, StoreError};
 
 use crate::{
-    catalogue::Catalogue, encoded::CachedObject, internal, service::InProcess, state::State,
+    catalogue::Catalogue, changes::Changes, encoded::CachedObject, internal, objects,
+    service::InProcess, state::State, storage::Storage,
 };
 
-use self::{changes::Changes, kinds::Stored};
+use self::kinds::Stored;
 pub(crate) use self::{cleanup::clean_up, kinds::CustomKinds};
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
@@ -89,6 +89,18 @@ async fn serve(state: &State, api: &InProcess, kinds: &mut CustomKinds) -> bool 
     let told: Vec<_> = outcome.told.iter().map(tell).collect();
     let told = stream::iter(told).buffer_unordered(STATUSES);
     told.fold(true, async |all, is_told| all && is_told).await
+}
+
+/// The groups and versions that definitions say are served, whether this server does so by now or not.
+pub(crate) fn defined(storage: &Storage) -> HashSet<(String, String)> {
+    let definitions: Vec<CustomResourceDefinition> = objects::read_all(storage, PREFIX);
+    let mut defined = HashSet::new();
+    for definition in definitions {
+        let spec = definition.0.spec;
+        let served = spec.versions.into_iter().filter(|version| version.served);
+        defined.extend(served.map(|version| (spec.group.clone(), version.name)));
+    }
+    defined
 }
 
 /// Writes the status and the finalizers. Who was faster is heard of.

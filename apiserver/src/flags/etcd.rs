@@ -23,6 +23,10 @@ pub(super) struct EtcdFlags {
 }
 
 impl EtcdFlags {
+    pub(super) fn first_server(&self) -> Option<&str> {
+        self.etcd_servers.first().map(String::as_str)
+    }
+
     pub(super) async fn open(&self) -> anyhow::Result<Etcd> {
         let servers = self.etcd_servers.join(", ");
         let store = Etcd::connect_with(&self.etcd_servers, self.tls()?.as_ref()).await;

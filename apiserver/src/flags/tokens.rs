@@ -41,6 +41,11 @@ pub(super) struct TokenFlags {
 }
 
 impl TokenFlags {
+    /// Whose tokens are those of service accounts.
+    pub(super) fn issuers(&self) -> &[String] {
+        &self.service_account_issuers
+    }
+
     /// What they say, with a key of this server's own if they name none.
     pub(super) fn tokens(&self, pki: &Pki) -> anyhow::Result<Tokens> {
         let mut tokens = match &self.service_account_signing_key_file {

@@ -1,6 +1,8 @@
 //! OpenAPI documents, made of the schemas of the catalogue. `kubectl` reads from them which parameters the server
 //! understands (`fieldValidation`) and what to `explain`.
 
+mod inlined;
+mod merge;
 mod operation;
 mod parameters;
 mod paths;
@@ -14,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+pub(crate) use inlined::whole_schema;
 use parking_lot::Mutex;
 use schemas::Schemas;
 use serde_json::{Map, Value, json};
@@ -21,26 +24,28 @@ use serde_json::{Map, Value, json};
 use crate::{
     caching,
     catalogue::{Catalogue, InForce},
+    delegates::{Delegates, OpenApiOf},
 };
 
 /// The documents of the catalogue in force.
 #[derive(Debug)]
 pub(crate) struct OpenApi {
     catalogue: InForce,
+    delegates: Arc<Delegates>,
     documents: Mutex<Arc<Documents>>,
 }
 
 impl OpenApi {
-    pub(crate) fn new(catalogue: InForce) -> Self {
-        let documents = Mutex::new(Arc::new(Documents::new(catalogue.load())));
-        Self { catalogue, documents }
+    pub(crate) fn new(catalogue: InForce, delegates: Arc<Delegates>) -> Self {
+        let documents = Mutex::new(Arc::new(Documents::new(catalogue.load(), Vec::new())));
+        Self { catalogue, delegates, documents }
     }
 
     pub(crate) fn documents(&self) -> Arc<Documents> {
-        let catalogue = self.catalogue.load();
+        let (catalogue, others) = (self.catalogue.load(), self.delegates.open_api());
         let mut known = self.documents.lock();
-        if !Arc::ptr_eq(&known.catalogue, &catalogue) {
-            *known = Arc::new(Documents::new(catalogue));
+        if !known.are_of(&catalogue, &others) {
+            *known = Arc::new(Documents::new(catalogue, others));
         }
         known.clone()
     }
@@ -50,14 +55,22 @@ impl OpenApi {
 #[derive(Debug)]
 pub(crate) struct Documents {
     catalogue: Arc<Catalogue>,
+    /// Of other servers.
+    others: Vec<Arc<OpenApiOf>>,
     /// By the group and version.
     v3: OnceLock<HashMap<(String, String), Bytes>>,
     v2: OnceLock<Bytes>,
 }
 
 impl Documents {
-    fn new(catalogue: Arc<Catalogue>) -> Self {
-        Self { catalogue, v3: OnceLock::new(), v2: OnceLock::new() }
+    fn new(catalogue: Arc<Catalogue>, others: Vec<Arc<OpenApiOf>>) -> Self {
+        Self { catalogue, others, v3: OnceLock::new(), v2: OnceLock::new() }
+    }
+
+    fn are_of(&self, catalogue: &Arc<Catalogue>, others: &[Arc<OpenApiOf>]) -> bool {
+        let mut pairs = self.others.iter().zip(others);
+        let same = self.others.len() == others.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b));
+        same && Arc::ptr_eq(&self.catalogue, catalogue)
     }
 
     /// `/openapi/v3`. The hash in the addresses lets clients keep a document until it changes.
@@ -77,7 +90,12 @@ impl Documents {
 
     /// `/openapi/v2`, for clients that know no other.
     pub(crate) fn v2(&self) -> Bytes {
-        self.v2.get_or_init(|| document_v2(&self.catalogue).to_string().into()).clone()
+        let document = || {
+            let mut document = document_v2(&self.catalogue);
+            self.others.iter().for_each(|other| merge::add(&mut document, other));
+            document.to_string().into()
+        };
+        self.v2.get_or_init(document).clone()
     }
 
     fn v3(&self) -> &HashMap<(String, String), Bytes> {
@@ -86,7 +104,13 @@ impl Documents {
                 let document = document_v3(&self.catalogue, group, version);
                 ((group.to_owned(), version.to_owned()), document.to_string().into())
             };
-            self.catalogue.group_versions().into_iter().map(document).collect()
+            let own = self.catalogue.group_versions().into_iter().map(document);
+            let others = self.others.iter().filter_map(|other| {
+                let version = (other.group.clone(), other.version.clone());
+                Some((version, other.v3.clone()?))
+            });
+            // Of what is served elsewhere, the later one counts.
+            own.chain(others).collect()
         })
     }
 }

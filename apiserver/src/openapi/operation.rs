@@ -17,6 +17,7 @@ pub(super) enum Schema {
     Patch,
     Scale,
     Binding,
+    Eviction,
     TokenRequest,
     /// Plain text.
     Text,

@@ -73,7 +73,7 @@ struct Kind<'a> {
 impl<'a> Kind<'a> {
     fn new(def: &'a ResourceDef) -> Self {
         let names = &def.names;
-        let group = def.group_segment();
+        let group = def.names.group_segment();
         let group = group.split('.').next().unwrap_or_default();
         let scope = if def.scope == Scope::Namespaced { "Namespaced" } else { "" };
         Self {
@@ -112,7 +112,7 @@ impl<'a> Kind<'a> {
     /// An operation on objects of the kind's own.
     fn operation(&self, method: Method, action: &'static str, id: String) -> Operation {
         let names = &self.def.names;
-        let group = self.def.group_segment();
+        let group = self.def.names.group_segment();
         Operation {
             method,
             id,
@@ -182,6 +182,14 @@ impl<'a> Kind<'a> {
     fn subresource_operations(&self, sub: Subresource) -> Vec<Operation> {
         match sub {
             Subresource::Binding => vec![self.bind(self.id("create", "binding"))],
+            Subresource::Eviction => vec![Operation {
+                kind: group_version_kind("policy", "v1", "Eviction"),
+                query: all(parameters::WRITE),
+                body: Some(whole(Schema::Eviction)),
+                answers: &[OK, CREATED, ("202", "Accepted")],
+                answer: Schema::Eviction,
+                ..self.operation(Method::POST, "post", self.id("create", "eviction"))
+            }],
             Subresource::Token => vec![Operation {
                 kind: group_version_kind("authentication.k8s.io", "v1", "TokenRequest"),
                 query: all(parameters::WRITE),
@@ -214,9 +222,11 @@ impl<'a> Kind<'a> {
                 }
                 operations
             }
-            Subresource::Status | Subresource::Finalize | Subresource::Approval => {
-                self.view(sub.name(), &self.own(), request::verbs(sub))
-            }
+            Subresource::Status
+            | Subresource::Finalize
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize => self.view(sub.name(), &self.own(), request::verbs(sub)),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use api_machinery::patch::{ListMerge, is_union, merge_key};
 use api_types::{
-    api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding},
+    api::{
+        authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding,
+        policy::v1::Eviction,
+    },
     meta,
 };
 use registry::{ResourceDef, schema_of};
@@ -71,6 +74,9 @@ impl Schemas {
             }
             Schema::Binding => {
                 self.shared("io.k8s.api.core.v1.Binding".to_owned(), schema_of::<Binding>)
+            }
+            Schema::Eviction => {
+                self.shared("io.k8s.api.policy.v1.Eviction".to_owned(), schema_of::<Eviction>)
             }
             Schema::TokenRequest => self.shared(
                 "io.k8s.api.authentication.v1.TokenRequest".to_owned(),

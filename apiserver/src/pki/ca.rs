@@ -55,9 +55,9 @@ impl fmt::Debug for Authority {
 
 impl Authority {
     /// A new CA's certificate and key, as PEM.
-    pub(super) fn generate() -> Result<(String, String), PkiError> {
+    pub(super) fn generate(name: &str) -> Result<(String, String), PkiError> {
         let key = KeyPair::generate()?;
-        let mut params = params(&Identity::new("minik8s-ca", &[]));
+        let mut params = params(&Identity::new(name, &[]));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![
             KeyUsagePurpose::KeyCertSign,

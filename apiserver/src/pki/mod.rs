@@ -3,13 +3,14 @@
 
 mod ca;
 mod error;
+mod front_proxy;
 mod kubeconfig;
 
 use std::{
     collections::BTreeSet,
     fs, io,
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,6 +27,8 @@ use crate::{identity::Identity, kubelet_client::KubeletClient};
 
 pub use ca::{Certificate, Usage};
 pub use error::PkiError;
+pub use front_proxy::FrontProxy;
+pub(crate) use front_proxy::NAME as FRONT_PROXY;
 
 /// Where the CA of a cluster with several API servers lies: the same on each.
 #[derive(Clone, Debug)]
@@ -67,9 +70,9 @@ impl Pki {
     /// If files can't be read or written.
     pub fn open_or_create(data_dir: &Path) -> Result<Self, PkiError> {
         let directory = data_dir.join("pki");
-        fs::create_dir_all(&directory).map_err(|e| file_error(&directory, e))?;
+        create_dir(&directory)?;
         if !directory.join("ca.crt").exists() {
-            let (certificate, key) = ca::Authority::generate()?;
+            let (certificate, key) = ca::Authority::generate("minik8s-ca")?;
             // The key first: with the certificate there, the CA is complete.
             write(&directory.join("ca.key"), &key, 0o600)?;
             write(&directory.join("ca.crt"), &certificate, 0o644)?;
@@ -91,15 +94,29 @@ impl Pki {
         Ok(Self { directory, ca: ca::Authority::load(certificate, &key)? })
     }
 
-    /// Takes the CA from files, and keeps what it signs for this server under `<data_dir>/pki`.
+    /// Takes the CA from files, and keeps what it signs for this server under `<data_dir>/pki`, with links to these: whoever
+    /// hands the CA to the controllers finds it there, wherever it lies.
     ///
     /// # Errors
     /// If files can't be read or written.
     pub fn with_authority(data_dir: &Path, files: &AuthorityFiles) -> Result<Self, PkiError> {
-        let directory = data_dir.join("pki");
-        fs::create_dir_all(&directory).map_err(|e| file_error(&directory, e))?;
+        let this = Self::signing_with(data_dir, files)?;
+        let directory = &this.directory;
+        create_dir(directory)?;
+        for (name, file) in [("ca.crt", &files.certificate), ("ca.key", &files.key)] {
+            point(&directory.join(name), file)?;
+        }
+        Ok(this)
+    }
+
+    /// The same for who signs with it, and leaves the server of the directory what it has.
+    ///
+    /// # Errors
+    /// If files can't be read.
+    pub fn signing_with(data_dir: &Path, files: &AuthorityFiles) -> Result<Self, PkiError> {
         let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
-        Ok(Self { directory, ca: ca::Authority::load(certificate, &key)? })
+        let ca = ca::Authority::load(certificate, &key)?;
+        Ok(Self { directory: data_dir.join("pki"), ca })
     }
 
     /// The CA's certificate.
@@ -193,11 +210,8 @@ impl Pki {
     /// If the certificate can't be made or used.
     pub fn kubelet_client(&self) -> Result<KubeletClient, PkiError> {
         let identity = Identity::new("kube-apiserver-kubelet-client", &["system:masters"]);
-        let made = self.ensure(
-            "apiserver-kubelet-client",
-            |_| true,
-            || self.ca.issue(&identity, &[], Usage::Client),
-        )?;
+        let issue = || self.ca.issue(&identity, &[], Usage::Client);
+        let made = ensure(&self.ca, &self.directory, "apiserver-kubelet-client", |_| true, issue)?;
         KubeletClient::new(self.ca_certificate(), &made.certificate, &made.key)
             .map_err(|e| PkiError::Tls(e.to_string()))
     }
@@ -225,33 +239,35 @@ impl Pki {
             wanted.iter().all(|name| there.contains(*name))
         };
         let identity = Identity::new("kube-apiserver", &[]);
-        self.ensure("apiserver", fits, || self.ca.issue(&identity, names, Usage::Server))
+        let issue = || self.ca.issue(&identity, names, Usage::Server);
+        ensure(&self.ca, &self.directory, "apiserver", fits, issue)
     }
+}
 
-    /// A certificate from its files, made anew if it isn't there, of another CA, or doesn't fit.
-    fn ensure(
-        &self,
-        name: &str,
-        fits: impl Fn(&str) -> bool,
-        make: impl FnOnce() -> Result<Certificate, PkiError>,
-    ) -> Result<Certificate, PkiError> {
-        let path = |extension: &str| self.directory.join(format!("{name}.{extension}"));
-        let there = read(&path("crt")).and_then(|c| Ok((c, read(&path("key"))?)));
-        if let Ok((certificate, key)) = there
-            && KeyPair::from_pem(&key).is_ok()
-            && self.ca.signed(&certificate)
-            && fits(&certificate)
-        {
-            return Ok(Certificate { certificate, key });
-        }
-        let made = make()?;
-        if !self.ca.signed(&made.certificate) {
-            return Err(PkiError::OtherKey);
-        }
-        write(&path("key"), &made.key, 0o600)?;
-        write(&path("crt"), &made.certificate, 0o644)?;
-        Ok(made)
+/// A certificate from its files, made anew if it isn't there, of another CA, or doesn't fit.
+fn ensure(
+    ca: &ca::Authority,
+    directory: &Path,
+    name: &str,
+    fits: impl Fn(&str) -> bool,
+    make: impl FnOnce() -> Result<Certificate, PkiError>,
+) -> Result<Certificate, PkiError> {
+    let path = |extension: &str| directory.join(format!("{name}.{extension}"));
+    let there = read(&path("crt")).and_then(|c| Ok((c, read(&path("key"))?)));
+    if let Ok((certificate, key)) = there
+        && KeyPair::from_pem(&key).is_ok()
+        && ca.signed(&certificate)
+        && fits(&certificate)
+    {
+        return Ok(Certificate { certificate, key });
     }
+    let made = make()?;
+    if !ca.signed(&made.certificate) {
+        return Err(PkiError::OtherKey);
+    }
+    write(&path("key"), &made.key, 0o600)?;
+    write(&path("crt"), &made.certificate, 0o644)?;
+    Ok(made)
 }
 
 fn tls_config(serving: &Certificate, authorities: &str) -> Result<Arc<ServerConfig>, PkiError> {
@@ -312,6 +328,35 @@ pub(crate) fn read(path: &Path) -> Result<String, PkiError> {
     fs::read_to_string(path).map_err(|e| file_error(path, e))
 }
 
+/// Makes a link to a file. What is there and is no link stays if it says the same; else it is of an authority that was
+/// before this one, and is kept beside the link: whoever went on to sign with it would do so in vain.
+fn point(link: &Path, file: &Path) -> Result<(), PkiError> {
+    let file = fs::canonicalize(file).map_err(|e| file_error(file, e))?;
+    match fs::symlink_metadata(link) {
+        Ok(there) if there.is_symlink() => {
+            fs::remove_file(link).map_err(|e| file_error(link, e))?
+        }
+        Ok(_) if read(link)? == read(&file)? => return Ok(()),
+        Ok(_) => {
+            let aside = aside(link);
+            tracing::warn!(file = %link.display(), aside = %aside.display(), "the authority is another one now: what was there is kept aside");
+            fs::rename(link, aside).map_err(|e| file_error(link, e))?;
+        }
+        Err(_) => {}
+    }
+    std::os::unix::fs::symlink(file, link).map_err(|e| file_error(link, e))
+}
+
+/// A path beside this one at which nothing is.
+fn aside(path: &Path) -> PathBuf {
+    let numbered = |number: u32| PathBuf::from(format!("{}.old-{number}", path.display()));
+    let mut number = 1;
+    while numbered(number).exists() {
+        number += 1;
+    }
+    numbered(number)
+}
+
 /// Writes a file whole or not at all.
 ///
 /// # Errors
@@ -333,6 +378,12 @@ pub(crate) fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> 
         fs::rename(&temporary, path)
     })();
     written.map_err(|e| file_error(path, e))
+}
+
+/// What is in there is its owner's alone: keys, and objects beside them.
+fn create_dir(path: &Path) -> Result<(), PkiError> {
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(|e| file_error(path, e))
 }
 
 fn file_error(path: &Path, source: io::Error) -> PkiError {
@@ -371,12 +422,36 @@ mod tests {
         assert_eq!(first.ca_certificate(), second.ca_certificate());
         let issued = second.ensure_serving_certificate(&names(&["10.0.0.2"])).unwrap();
         assert!(first.ca.signed(&issued.certificate));
-        assert!(at("b/pki/apiserver.crt").exists() && !at("b/pki/ca.key").exists());
+        assert!(at("b/pki/apiserver.crt").exists());
+        Pki::with_authority(&at("b"), &files).unwrap();
+        assert!(fs::symlink_metadata(at("b/pki/ca.key")).unwrap().is_symlink());
+        assert_eq!(read(&at("b/pki/ca.key")).unwrap(), read(&files.key).unwrap());
+        // Its own.
+        Pki::with_authority(&at("a"), &files).unwrap();
+        assert!(!fs::symlink_metadata(at("a/pki/ca.key")).unwrap().is_symlink());
         Pki::open_or_create(&at("c")).unwrap();
         let mixed = AuthorityFiles { key: at("c/pki/ca.key"), ..files };
         let wrong = Pki::with_authority(&at("d"), &mixed).unwrap();
         let refused = wrong.ensure_serving_certificate(&names(&["10.0.0.2"]));
         assert!(matches!(refused, Err(PkiError::OtherKey)));
+    }
+
+    #[test]
+    fn an_authority_that_was_there_before_makes_way_and_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let own = Pki::open_or_create(&at("a")).unwrap();
+        Pki::open_or_create(&at("b")).unwrap();
+        let key = read(&at("a/pki/ca.key")).unwrap();
+        let files = AuthorityFiles { certificate: at("b/pki/ca.crt"), key: at("b/pki/ca.key") };
+        Pki::signing_with(&at("a"), &files).unwrap();
+        assert_eq!(read(&at("a/pki/ca.key")).unwrap(), key);
+        let shared = Pki::with_authority(&at("a"), &files).unwrap();
+        assert_ne!(own.ca_certificate(), shared.ca_certificate());
+        assert_eq!(read(&at("a/pki/ca.key")).unwrap(), read(&files.key).unwrap());
+        assert_eq!(read(&at("a/pki/ca.key.old-1")).unwrap(), key);
+        let kept = read(&at("a/pki/ca.crt.old-1")).unwrap();
+        assert_eq!(kept, own.ca_certificate());
     }
 
     #[test]

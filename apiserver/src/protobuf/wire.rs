@@ -1,4 +1,7 @@
-//! Protobuf's encoding: numbered fields of four wire types.
+//! Protobuf's encoding: numbered fields of four wire types, read and written.
+
+/// What an object in this encoding begins with.
+pub(super) const MAGIC: &[u8] = b"k8s\0";
 
 /// The bytes are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,4 +75,65 @@ impl<'a> Iterator for Reader<'a> {
         }
         Some(field.ok_or(Malformed))
     }
+}
+
+// --- Writing ---
+
+/// A field's number and how what follows is written.
+fn key(out: &mut Vec<u8>, number: u64, wire_type: u64) {
+    varint(out, (number << 3) | wire_type);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push(seven_bits(value) | 0x80);
+        value >>= 7;
+    }
+    out.push(seven_bits(value));
+}
+
+fn seven_bits(value: u64) -> u8 {
+    u8::try_from(value & 0x7f).unwrap_or_default()
+}
+
+pub(super) fn put_varint(out: &mut Vec<u8>, number: u64, value: u64) {
+    key(out, number, 0);
+    varint(out, value);
+}
+
+pub(super) fn put_fixed64(out: &mut Vec<u8>, number: u64, bits: u64) {
+    key(out, number, 1);
+    out.extend_from_slice(&bits.to_le_bytes());
+}
+
+pub(super) fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+    put_length(out, number, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// The head of a field of that many bytes.
+pub(super) fn put_length(out: &mut Vec<u8>, number: u64, length: usize) {
+    key(out, number, 2);
+    varint(out, length as u64);
+}
+
+/// A field whose bytes are written in place: room is left for a short length, and made for a longer one afterwards.
+pub(super) fn put_nested<E>(
+    out: &mut Vec<u8>,
+    number: u64,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    key(out, number, 2);
+    let start = out.len();
+    out.push(0);
+    write(out)?;
+    let length = (out.len() - start - 1) as u64;
+    if length <= 0x7f {
+        out[start] = seven_bits(length);
+    } else {
+        let mut longer = Vec::new();
+        varint(&mut longer, length);
+        drop(out.splice(start..=start, longer));
+    }
+    Ok(())
 }

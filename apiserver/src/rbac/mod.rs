@@ -12,33 +12,30 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use store::Revision;
 
-use crate::{catalogue::InForce, identity::Identity, objects::read_all, storage::Storage};
+use crate::{
+    catalogue::InForce,
+    identity::{Identity, KUBE_PROXY, NODE_PREFIX, SERVERLESS_GATEWAY},
+    objects::read_all,
+    query::ReadAt,
+    storage::Storage,
+};
 
 use self::index::{Index, Policy};
 pub(crate) use self::{
     index::Decision,
-    rules::{Action, Asked, missing},
+    rules::{Action, Asked, allows, missing},
 };
 
 /// The group that may do everything, whoever vouches.
 const MASTERS: &str = "system:masters";
-/// The kubelets.
-pub(crate) const NODES: &str = "system:nodes";
-/// What kubelets' names as users begin with.
-const NODE_PREFIX: &str = "system:node:";
 /// As what the API server connects to kubelets.
 const TO_KUBELETS: &str = "system:kube-apiserver";
-/// Approves and signs requests for certificates.
+/// Read and change objects of all kinds.
 const CONTROLLERS: &str = "system:kube-controller-manager";
 /// The programs of the cluster.
-const PROGRAMS: [&str; 5] = [
-    "system:apiserver",
-    CONTROLLERS,
-    "system:kube-proxy",
-    "system:kube-scheduler",
-    "system:serverless-gateway",
-];
-/// What no program needs, and would make each host master of the others' containers.
+const PROGRAMS: [&str; 5] =
+    ["system:apiserver", CONTROLLERS, KUBE_PROXY, "system:kube-scheduler", SERVERLESS_GATEWAY];
+/// What they do not need of pods, though their role names no resources: the garbage of any kind is theirs.
 const CONNECTIONS: [&str; 4] = ["exec", "attach", "portforward", "proxy"];
 
 /// The API group of roles.
@@ -65,8 +62,11 @@ impl Rbac {
 
     /// Whether somebody may do something.
     pub(crate) fn decide(&self, identity: &Identity, asked: Asked<'_>) -> Decision {
-        if may_by_name(identity, asked) {
+        if has_every_right(identity) {
             return Decision::Allowed(String::new());
+        }
+        if identity.user == CONTROLLERS && connects(asked) {
+            return Decision::Refused(String::new());
         }
         self.index().decide(identity, asked)
     }
@@ -101,12 +101,17 @@ impl Rbac {
     ///
     /// # Errors
     /// 404 if there is no such role.
-    pub(crate) fn role(
+    pub(crate) async fn role(
         &self,
         role: &RoleRef,
         namespace: Option<&str>,
     ) -> Result<Arc<[PolicyRule]>, ApiError> {
         let plural = format!("{}s", role.kind.to_lowercase());
+        if let Some(rules) = self.index().role(role, namespace) {
+            return Ok(rules);
+        }
+        // It may have been made a moment ago, through another server perhaps.
+        self.storage.reach(ReadAt::MostRecent).await?;
         let missing = || ApiError::not_found(GROUP, &plural, &role.name);
         self.index().role(role, namespace).ok_or_else(missing)
     }
@@ -138,26 +143,10 @@ impl Rbac {
     }
 }
 
-/// Who may do it, whatever roles there are.
-fn may_by_name(identity: &Identity, asked: Asked<'_>) -> bool {
-    let connects = |sub: Option<&str>| sub.is_some_and(|sub| CONNECTIONS.contains(&sub));
-    let needs_person = matches!(asked, Asked::Resource(action) if connects(action.subresource));
-    let is_others = decides_certificates(asked) && identity.user != CONTROLLERS;
-    is_master(identity) || is_program(identity) && !needs_person && !is_others
-}
-
-/// Whether who may do it can have a certificate made for whomever it likes, and so have all rights.
-fn decides_certificates(asked: Asked<'_>) -> bool {
+/// Whether it opens a connection into a container or to a server in one.
+fn connects(asked: Asked<'_>) -> bool {
     let Asked::Resource(action) = asked else { return false };
-    let is_read = ["get", "list", "watch"].contains(&action.verb);
-    let is_decision = match action.resource {
-        "signers" => true,
-        "certificatesigningrequests" => {
-            action.subresource.is_some_and(|sub| ["approval", "status"].contains(&sub))
-        }
-        _ => false,
-    };
-    action.group == "certificates.k8s.io" && is_decision && !is_read
+    action.subresource.is_some_and(|subresource| CONNECTIONS.contains(&subresource))
 }
 
 /// Whether a user of this name is one of the cluster's own programs or nodes, whose certificates are not made for others.
@@ -167,77 +156,15 @@ pub(crate) fn is_reserved_user(name: &str) -> bool {
 
 /// Whether the identity has every right, and so can give any to others.
 pub(crate) fn has_every_right(identity: &Identity) -> bool {
-    is_master(identity) || is_program(identity)
-}
-
-fn is_master(identity: &Identity) -> bool {
     identity.is_in(MASTERS)
 }
 
-fn is_program(identity: &Identity) -> bool {
-    identity.is_in(NODES) || PROGRAMS.contains(&identity.user.as_str())
+/// Whether it is a program of the cluster or a kubelet, which have the rights that they need.
+pub(crate) fn is_program(identity: &Identity) -> bool {
+    identity.node().is_some() || PROGRAMS.contains(&identity.user.as_str())
 }
 
 /// Rules for everything.
 pub(crate) fn everything() -> Vec<PolicyRule> {
     rules::everything().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_and_nodes_open_no_connection_into_a_container() {
-        let may = |identity: &Identity, subresource| {
-            let action = Action { verb: "get", resource: "pods", subresource, ..Action::default() };
-            may_by_name(identity, Asked::Resource(action))
-        };
-        let node = Identity::new("system:node:n1", &[NODES]);
-        let proxy = Identity::new("system:kube-proxy", &[]);
-        for (identity, connects) in [(node, false), (proxy, false), (Identity::admin(), true)] {
-            assert!(may(&identity, Some("log")), "{identity:?}");
-            for subresource in CONNECTIONS {
-                assert_eq!(may(&identity, Some(subresource)), connects, "{identity:?}");
-            }
-        }
-        assert!(!may(&Identity::new("jane", &["system:authenticated"]), None));
-    }
-
-    #[test]
-    fn of_the_programs_the_controllers_alone_decide_requests_for_certificates() {
-        let group = "certificates.k8s.io";
-        let csrs = "certificatesigningrequests";
-        let decisions = [
-            Action { verb: "approve", group, resource: "signers", ..Action::default() },
-            Action { verb: "sign", group, resource: "signers", ..Action::default() },
-            Action {
-                verb: "update",
-                group,
-                resource: csrs,
-                subresource: Some("approval"),
-                ..Action::default()
-            },
-            Action {
-                verb: "patch",
-                group,
-                resource: csrs,
-                subresource: Some("status"),
-                ..Action::default()
-            },
-        ];
-        let node = Identity::new("system:node:n1", &[NODES]);
-        let proxy = Identity::new("system:kube-proxy", &[]);
-        let controllers = Identity::new(CONTROLLERS, &[]);
-        for action in decisions {
-            let may = |identity: &Identity| may_by_name(identity, Asked::Resource(action));
-            assert!(may(&controllers) && may(&Identity::admin()), "{action:?}");
-            assert!(!may(&node) && !may(&proxy), "{action:?}");
-        }
-        let create = Action { verb: "create", group, resource: csrs, ..Action::default() };
-        let read = Action { verb: "get", subresource: Some("status"), ..create };
-        for action in [create, read] {
-            assert!(may_by_name(&node, Asked::Resource(action)), "{action:?}");
-        }
-    }
 }

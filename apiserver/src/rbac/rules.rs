@@ -1,6 +1,7 @@
 //! What rules allow, and which rules say more than others. Pure (Kubernetes: `pkg/apis/rbac/v1/evaluation_helpers.go` and
 //! `pkg/registry/rbac/validation/policy_comparator.go`).
 
+use api_machinery::FieldSelector;
 use api_types::api::rbac::v1::PolicyRule;
 
 /// Stands for everything.
@@ -26,10 +27,12 @@ pub(crate) struct Action<'a> {
     pub(crate) subresource: Option<&'a str>,
     pub(crate) namespace: Option<&'a str>,
     pub(crate) name: &'a str,
+    /// What a list, a watch or the deletion of many selects by.
+    pub(crate) fields: Option<&'a FieldSelector>,
 }
 
 /// Whether a rule allows it.
-pub(super) fn allows(rule: &PolicyRule, asked: Asked<'_>) -> bool {
+pub(crate) fn allows(rule: &PolicyRule, asked: Asked<'_>) -> bool {
     match asked {
         Asked::Resource(action) => {
             holds(&rule.verbs, action.verb)
@@ -302,7 +305,7 @@ mod tests {
                             resource,
                             subresource,
                             name,
-                            namespace: None,
+                            ..Action::default()
                         }));
                     }
                 }

@@ -13,13 +13,14 @@ use api_types::{
 use registry::AnyObject;
 
 use crate::{
+    authorizer::Authorizer,
     identity::Identity,
-    rbac::{self, Action, Asked, Decision, Rbac, has_every_right},
+    rbac::{self, Action, Asked, Decision, has_every_right},
 };
 
 /// Answers the review if it is one of these.
 pub(super) fn answer(
-    rbac: &Rbac,
+    authorizer: &Authorizer,
     identity: &Identity,
     namespace: Option<&str>,
     review: &mut AnyObject,
@@ -28,24 +29,24 @@ pub(super) fn answer(
         let spec = &review.spec;
         let (resource, path) = (&spec.resource_attributes, &spec.non_resource_attributes);
         let asked = asked(SelfSubjectAccessReview::KIND, resource.as_ref(), path.as_ref(), None)?;
-        review.status = Some(status(rbac.decide(identity, asked)));
+        review.status = Some(status(authorizer.decide(identity, asked)));
     } else if let Some(review) = review.get_mut::<SubjectAccessReview>() {
-        review.status = Some(about(rbac, SubjectAccessReview::KIND, &review.spec)?);
+        review.status = Some(about(authorizer, SubjectAccessReview::KIND, &review.spec)?);
     } else if let Some(review) = review.get_mut::<LocalSubjectAccessReview>() {
         check_local(&review.spec, namespace.unwrap_or_default())?;
-        review.status = Some(about(rbac, LocalSubjectAccessReview::KIND, &review.spec)?);
+        review.status = Some(about(authorizer, LocalSubjectAccessReview::KIND, &review.spec)?);
     } else if let Some(review) = review.get_mut::<SelfSubjectRulesReview>() {
         let namespace = review.spec.namespace.as_deref().filter(|name| !name.is_empty());
         let namespace =
             namespace.ok_or_else(|| ApiError::bad_request("no namespace on request"))?;
-        review.status = Some(rules(rbac, identity, namespace));
+        review.status = Some(rules(authorizer, identity, namespace));
     }
     Ok(())
 }
 
 /// About somebody of whom the review says who it is.
 fn about(
-    rbac: &Rbac,
+    authorizer: &Authorizer,
     kind: &'static str,
     spec: &SubjectAccessReviewSpec,
 ) -> Result<SubjectAccessReviewStatus, ApiError> {
@@ -57,7 +58,7 @@ fn about(
     };
     let resource = spec.resource_attributes.as_ref();
     let asked = asked(kind, resource, spec.non_resource_attributes.as_ref(), Some(&identity))?;
-    Ok(status(rbac.decide(&identity, asked)))
+    Ok(status(authorizer.decide(&identity, asked)))
 }
 
 /// What is asked, if that is one thing, of somebody.
@@ -109,6 +110,7 @@ fn action(asked: &ResourceAttributes) -> Action<'_> {
         subresource,
         namespace: asked.namespace.as_deref(),
         name: text(asked.name.as_ref()),
+        fields: None,
     }
 }
 
@@ -138,12 +140,16 @@ fn status(decision: Decision) -> SubjectAccessReviewStatus {
     SubjectAccessReviewStatus { allowed, reason, ..SubjectAccessReviewStatus::default() }
 }
 
-fn rules(rbac: &Rbac, identity: &Identity, namespace: &str) -> SubjectRulesReviewStatus {
+fn rules(
+    authorizer: &Authorizer,
+    identity: &Identity,
+    namespace: &str,
+) -> SubjectRulesReviewStatus {
     let mut status = SubjectRulesReviewStatus::default();
     let all = if has_every_right(identity) {
         rbac::everything()
     } else {
-        rbac.rules(identity, Some(namespace))
+        authorizer.rbac.rules(identity, Some(namespace))
     };
     for PolicyRule { verbs, api_groups, resources, resource_names, non_resource_urls } in all {
         if resources.is_some() {
@@ -156,6 +162,10 @@ fn rules(rbac: &Rbac, identity: &Identity, namespace: &str) -> SubjectRulesRevie
         } else {
             status.non_resource_rules.push(NonResourceRule { non_resource_urls, verbs });
         }
+    }
+    if identity.node().is_some() {
+        let why = "node authorizer does not support user rule resolution";
+        (status.incomplete, status.evaluation_error) = (true, Some(why.to_owned()));
     }
     status
 }

@@ -36,7 +36,12 @@ pub(crate) async fn create(
         let user_info = Some(call.identity.info());
         review.status = Some(SelfSubjectReviewStatus { user_info });
     } else {
-        access::answer(&state.rbac, &call.identity, call.info.namespace.as_deref(), &mut given)?;
+        access::answer(
+            &state.authorizer,
+            &call.identity,
+            call.info.namespace.as_deref(),
+            &mut given,
+        )?;
     }
     Ok(respond::created(&given.to_value()?, warnings))
 }

@@ -101,7 +101,7 @@ async fn server() -> (TempDir, ApiServer, Recorder) {
     let config = Config::default();
     let storage = Storage::start(Arc::new(store), catalogue.clone(), &config).await.unwrap();
     let recorder = Recorder::default();
-    let mut state = State::new(config, catalogue, storage, Metrics::new());
+    let mut state = State::new(config, catalogue, storage, Metrics::new(None));
     state.admission = Admission(vec![Box::new(recorder.clone())]);
     let server = ApiServer { state: Arc::new(state) };
     let namespace = json!({"metadata": {"name": "default"}});

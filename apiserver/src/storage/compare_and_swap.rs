@@ -6,6 +6,7 @@ use std::future::Future;
 use api_machinery::ApiError;
 
 use super::{Address, Storage, Stored, WriteError};
+use crate::encoded;
 
 /// How often a change is tried that others get in the way of.
 const ATTEMPTS: usize = 32;
@@ -26,7 +27,7 @@ impl Storage {
         F: Future<Output = Result<T, WriteError>>,
     {
         let mut refused = None;
-        if let Some(cached) = self.cached(at) {
+        if let Some(cached) = self.cached(at).await? {
             let tried = cached.revision;
             match attempt(cached).await {
                 Err(WriteError::Outdated(_)) => {}
@@ -60,10 +61,18 @@ impl Storage {
         Err(WriteError::Outdated(at.modified()))
     }
 
-    fn cached(&self, at: Address<'_>) -> Option<Stored> {
-        let cached = self.cache.get(&at.key())?;
-        let encoded = cached.object.as_ref().ok()?;
-        let object = self.catalogue.load().converted(encoded.value(), at.def).ok()?;
-        Some(Stored { object, revision: cached.revision, json: encoded.json() })
+    async fn cached(&self, at: Address<'_>) -> Result<Option<Stored>, ApiError> {
+        let Some(cached) = self.cache.get(&at.key()) else { return Ok(None) };
+        let Ok(encoded) = &cached.object else { return Ok(None) };
+        let object = match encoded.converted_to(at.def) {
+            Some(json) => encoded::value(&json)?,
+            None => match self.converted(encoded.value(), at.def).await {
+                Ok(object) => object,
+                // To ask another server again would take as long again.
+                Err(error) if at.def.webhook.is_some() => return Err(error),
+                Err(_) => return Ok(None),
+            },
+        };
+        Ok(Some(Stored { object, revision: cached.revision, json: encoded.json() }))
     }
 }

@@ -112,6 +112,10 @@ impl Store for Measured {
         self.store.remembers(change).await
     }
 
+    async fn is_stale(&self, key: &str) -> Result<bool, StoreError> {
+        self.timed("get", key, self.store.is_stale(key)).await
+    }
+
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
         self.store.compact(before).await
     }

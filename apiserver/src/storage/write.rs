@@ -28,7 +28,7 @@ pub(crate) enum WriteError<E = ApiError> {
     Refused(E),
     /// The same, because the key is not, or no longer, as it was taken to be.
     Outdated(E),
-    /// Nobody knows whether it was done.
+    /// Nobody knows whether it was done, or it was, and what became of it can't be shown.
     Unknown(E),
 }
 
@@ -64,14 +64,6 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// What the client gets of the object that was stored.
-    fn shown(&self, object: &AnyObject, revision: Revision) -> Result<Bytes, ApiError> {
-        match self.is_as_given {
-            true => Ok(self.as_of(revision)),
-            false => encoded::versioned(object, Some(revision)),
-        }
-    }
-
     /// What is stored, with its version.
     fn as_of(&self, revision: Revision) -> Bytes {
         encoded::with_version(b"", &self.written.json, revision, b"").into()
@@ -86,10 +78,10 @@ impl Storage {
         object: &AnyObject,
     ) -> Result<Bytes, WriteError> {
         let mut namespace = self.namespace_of(at).await?;
-        let outgoing = self.encode(at, object)?;
+        let outgoing = self.encode(at, object).await?;
         loop {
             match self.put_parked(&outgoing, Expect::Absent, namespace.as_slice()).await {
-                Ok(revision) => return Ok(outgoing.shown(object, revision)?),
+                Ok(revision) => return self.done(at, &outgoing, object, revision).await,
                 Err(WriteError::Outdated(_)) => return Err(at.already_exists().into()),
                 // Somebody has written the namespace, and may do so again: each time brings somebody further.
                 Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
@@ -101,7 +93,7 @@ impl Storage {
     }
 
     /// Stores an object's next state over the one that was read; gives its JSON. What is stored already, to the byte,
-    /// isn't written again, if that was the latest.
+    /// isn't written again, if that was the latest, and in the form that it would have now.
     pub(crate) async fn update(
         &self,
         at: Address<'_>,
@@ -109,25 +101,60 @@ impl Storage {
         object: &mut AnyObject,
     ) -> Result<Bytes, WriteError> {
         object.metadata_mut().resource_version = None;
-        let outgoing = self.encode(at, object)?;
-        if outgoing.as_of(old.revision) == old.json {
+        let outgoing = self.encode(at, object).await?;
+        if outgoing.as_of(old.revision) == old.json && !self.is_stale(&outgoing.key).await {
             self.confirm(at, old).await?;
-            return Ok(outgoing.shown(object, old.revision)?);
+            return Ok(self.shown(at, &outgoing, object, old.revision).await?);
         }
         let put = self.put_parked(&outgoing, Expect::At(old.revision), &[]).await;
         let revision = put.map_err(|error| failed(at, error))?;
-        Ok(outgoing.shown(object, revision)?)
+        self.done(at, &outgoing, object, revision).await
     }
 
-    fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Outgoing, ApiError> {
+    /// The answer of a write that was done. If there is none, to try again would do it twice.
+    async fn done(
+        &self,
+        at: Address<'_>,
+        outgoing: &Outgoing,
+        object: &AnyObject,
+        revision: Revision,
+    ) -> Result<Bytes, WriteError> {
+        self.shown(at, outgoing, object, revision).await.map_err(WriteError::Unknown)
+    }
+
+    /// What the client gets of the object that was stored: what whoever reads it now is shown.
+    async fn shown(
+        &self,
+        at: Address<'_>,
+        outgoing: &Outgoing,
+        object: &AnyObject,
+        revision: Revision,
+    ) -> Result<Bytes, ApiError> {
+        match outgoing.is_as_given {
+            true => Ok(outgoing.as_of(revision)),
+            false if at.def.webhook.is_some() => {
+                let stored = encoded::value(&outgoing.as_of(revision))?;
+                Ok(self.converted(stored, at.def).await?.to_string().into())
+            }
+            false => encoded::versioned(object, Some(revision)),
+        }
+    }
+
+    /// A store that can't tell is asked again with what comes next.
+    async fn is_stale(&self, key: &str) -> bool {
+        self.store.is_stale(key).await.unwrap_or(false)
+    }
+
+    async fn encode(&self, at: Address<'_>, object: &AnyObject) -> Result<Outgoing, ApiError> {
         let (catalogue, key) = (self.catalogue.load(), at.key());
         let Some(stored) = catalogue.of_key(&key) else { return Err(at.not_found()) };
         // The request may have begun when another version was stored, or with other defaults.
-        let is_as_given = at.def.names.version == stored.names.version;
+        let is_as_given = at.def.api_version() == stored.api_version();
         let written = match std::ptr::eq(at.def, &**stored) {
             true => Written::new(stored, object)?,
             false => {
-                let converted = catalogue.converted(object.to_value()?, stored)?;
+                let object = object.to_value()?;
+                let converted = self.converter.converted(&catalogue, object, stored).await?;
                 Written::new(stored, &stored.stored(&converted)?)?
             }
         };

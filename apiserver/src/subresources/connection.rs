@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api_machinery::ApiError;
 use futures::future::{Either, select};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use registry::Subresource;
@@ -25,6 +25,7 @@ use crate::{
     respond::{self, Response},
     state::State,
     storage::Address,
+    websocket,
 };
 
 /// What clients and kubelets say about the connection, and not to the server between.
@@ -65,9 +66,10 @@ pub(crate) async fn open(state: &State, call: &Call) -> Result<Response, ApiErro
     };
     let kubelets = state.config.kubelet_client.as_ref();
     let (client, kubelet) = kubelet::of_node(kubelets, state.objects(), node).await?;
-    let upgrade = call.upgrade.clone().filter(|_| wants_websocket(&call.headers));
-    let upgrade = upgrade.ok_or_else(|| ApiError::bad_request("Upgrade request required"))?;
-    let answer = client.upgrade(&kubelet, &path, &options(call), handshake(&call.headers)).await;
+    let upgrade = call.upgrade.clone().filter(|_| websocket::is_wanted(&call.headers));
+    let upgrade = upgrade.ok_or_else(websocket::upgrade_required)?;
+    let headers = handshake(&websocket::without_token(&call.headers));
+    let answer = client.upgrade(&kubelet, &path, &options(call), headers).await;
     let answer = answer.map_err(|error| kubelet::unreachable(&kubelet, &error))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         // What is wrong with the request, the kubelet says best.
@@ -110,11 +112,6 @@ fn connect_options(call: &Call) -> Value {
     options
 }
 
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    let wanted = headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
-    wanted.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-}
-
 /// The options as kubelets know them.
 fn options(call: &Call) -> Vec<(&str, &str)> {
     if call.info.subresource == Some(Subresource::PortForward) {
@@ -145,7 +142,7 @@ fn switching(headers: &HeaderMap) -> Response {
 }
 
 /// Passes on what both sides say, until they or the server end.
-pub(super) async fn lead(
+pub(crate) async fn lead(
     shutdown: CancellationToken,
     client: OnUpgrade,
     kubelet: reqwest::Response,

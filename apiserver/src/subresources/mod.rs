@@ -2,6 +2,7 @@
 
 pub(crate) mod binding;
 pub(crate) mod connection;
+pub(crate) mod eviction;
 pub(crate) mod kubelet;
 pub(crate) mod log;
 pub(crate) mod proxy;

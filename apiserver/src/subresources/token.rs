@@ -27,9 +27,6 @@ use crate::{
 
 /// How long a token is good whose request doesn't say.
 const HOUR: i64 = 3600;
-/// Kubelets, and what their names begin with.
-const NODES: &str = "system:nodes";
-const NODE_PREFIX: &str = "system:node:";
 const SHORTEST: i64 = 600;
 const LONGEST: i64 = 1 << 32;
 
@@ -60,25 +57,12 @@ pub(crate) async fn create(
     let spec = request.spec.clone().unwrap_or_default();
     validate(&spec)?;
     let bound = bound(state.objects(), at, spec.bound_object_ref.as_ref()).await?;
-    check_node(&call.identity, at, &bound)?;
     let claims = claims(tokens, at, &account, bound, &spec, now);
     let token = tokens.sign(&claims)?;
     let expires = now + SignedDuration::from_secs(spec.expiration_seconds.unwrap_or(HOUR));
     request.status =
         Some(TokenRequestStatus { expiration_timestamp: Some(Time(expires)), token: Some(token) });
     Ok(respond::created(&given.to_value()?, warnings))
-}
-
-/// A node has tokens of its own pods only (Kubernetes: the admission plugin `NodeRestriction`).
-fn check_node(identity: &Identity, at: Address<'_>, bound: &Bound) -> Result<(), ApiError> {
-    let asks = identity.user.strip_prefix(NODE_PREFIX).filter(|_| identity.is_in(NODES));
-    let Some(asks) = asks else { return Ok(()) };
-    let why = match (&bound.pod, &bound.node) {
-        (None, _) => "node requested token not bound to a pod",
-        (_, Some(node)) if node.name == asks => return Ok(()),
-        _ => "node requested token bound to a pod scheduled on a different node",
-    };
-    Err(ApiError::forbidden("", "serviceaccounts", at.name, why))
 }
 
 fn the_request(given: &mut AnyObject) -> Result<&mut TokenRequest, ApiError> {

@@ -1,10 +1,10 @@
 //! The cryptography of tokens: `jsonwebtoken` over ring, which TLS has in use already. RSA and the curves P-256 and P-384,
-//! as Kubernetes signs with them.
+//! as Kubernetes signs with them; what others have signed may be of RSA with longer digests, too.
 
 use std::sync::Once;
 
 use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey,
+    Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::{Error, ErrorKind},
     signature::{self, Signer, Verifier},
@@ -13,8 +13,11 @@ use ring::{
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
-        ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_2048_8192_SHA256,
-        RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+        ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaVerificationAlgorithm,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+        RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+        RSA_PSS_2048_8192_SHA512, RsaKeyPair, RsaParameters, RsaPublicKeyComponents,
+        UnparsedPublicKey,
     },
 };
 
@@ -25,7 +28,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 };
 
 /// Makes ring what `jsonwebtoken` computes with.
-pub(super) fn install() {
+pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         PROVIDER.install_default().expect("nobody else in this process uses jsonwebtoken");
@@ -83,23 +86,60 @@ impl JwtSigner for RingSigner {
 
 struct RingVerifier {
     algorithm: Algorithm,
-    key: UnparsedPublicKey<Vec<u8>>,
+    key: PublicKey,
+}
+
+enum PublicKey {
+    Whole(UnparsedPublicKey<Vec<u8>>),
+    /// As a set of keys tells it.
+    Components {
+        parameters: &'static RsaParameters,
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
 }
 
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
-    let verification: &'static dyn VerificationAlgorithm = match algorithm {
-        Algorithm::RS256 => &RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::ES256 => &ECDSA_P256_SHA256_FIXED,
-        Algorithm::ES384 => &ECDSA_P384_SHA384_FIXED,
+    let ec = |curve: &'static EcdsaVerificationAlgorithm| -> Result<PublicKey, Error> {
+        let point = key.try_get_as_bytes()?.to_owned();
+        Ok(PublicKey::Whole(UnparsedPublicKey::new(curve, point)))
+    };
+    let rsa = |parameters: &'static RsaParameters| match key.kind() {
+        DecodingKeyKind::SecretOrDer(der) => {
+            PublicKey::Whole(UnparsedPublicKey::new(parameters, der.clone()))
+        }
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            PublicKey::Components { parameters, n: whole(n), e: whole(e) }
+        }
+    };
+    let key = match algorithm {
+        Algorithm::RS256 => rsa(&RSA_PKCS1_2048_8192_SHA256),
+        Algorithm::RS384 => rsa(&RSA_PKCS1_2048_8192_SHA384),
+        Algorithm::RS512 => rsa(&RSA_PKCS1_2048_8192_SHA512),
+        Algorithm::PS256 => rsa(&RSA_PSS_2048_8192_SHA256),
+        Algorithm::PS384 => rsa(&RSA_PSS_2048_8192_SHA384),
+        Algorithm::PS512 => rsa(&RSA_PSS_2048_8192_SHA512),
+        Algorithm::ES256 => ec(&ECDSA_P256_SHA256_FIXED)?,
+        Algorithm::ES384 => ec(&ECDSA_P384_SHA384_FIXED)?,
         _ => return Err(ErrorKind::UnsupportedAlgorithm.into()),
     };
-    let key = UnparsedPublicKey::new(verification, key.try_get_as_bytes()?.to_owned());
     Ok(Box::new(RingVerifier { algorithm: *algorithm, key }))
+}
+
+/// A number without leading zeros, which ring does not take.
+fn whole(number: &[u8]) -> Vec<u8> {
+    number.iter().copied().skip_while(|byte| *byte == 0).collect()
 }
 
 impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signed: &Vec<u8>) -> Result<(), signature::Error> {
-        self.key.verify(message, signed).map_err(|_| signature::Error::new())
+        let verified = match &self.key {
+            PublicKey::Whole(key) => key.verify(message, signed),
+            PublicKey::Components { parameters, n, e } => {
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, signed)
+            }
+        };
+        verified.map_err(|_| signature::Error::new())
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use self::keys::{PublicKey, SigningKey};
 
 pub(crate) use claims::{Claims, Private, Reference};
+pub(crate) use crypto::install as install_crypto;
 pub use keys::KeyError;
 
 /// Who issues tokens unless the flags say otherwise, and for whom they are then meant (Kubernetes: kubeadm's choice).

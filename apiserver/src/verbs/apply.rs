@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use api_machinery::{
     ApiError,
-    decode::Decoded,
     managed_fields::{
         self as machinery, Applied, Conflict, Conflicts, FieldSet, Manager, Managers, Rules,
     },
@@ -19,12 +18,14 @@ use super::{
 };
 use crate::{
     authorization, body,
-    call::{self, Call, Given},
+    call::{Call, Given},
     rbac::Action,
     respond::Response,
     state::State,
 };
 
+/// How what is said twice is told of.
+const CONVERTING: &str = "error converting YAML to JSON: ";
 /// So many bytes the annotations of an object may have, names and values.
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
@@ -50,7 +51,7 @@ pub(super) async fn apply(state: &State, call: &Call) -> Result<Response, ApiErr
             applied => return applied,
         }
         let action = Action { verb: "create", ..Action::from(&call.info) };
-        authorization::authorize_action(&state.rbac, &call.identity, action)?;
+        authorization::authorize_action(&state.authorizer, &call.identity, action)?;
         match create::store(state, call, configuration.applied_to_nothing()?).await {
             Err(error) if error.reason() == "AlreadyExists" => {}
             created => return created,
@@ -60,8 +61,9 @@ pub(super) async fn apply(state: &State, call: &Call) -> Result<Response, ApiErr
 
 impl<'c> Configuration<'c> {
     fn of(call: &'c Call) -> Result<Self, ApiError> {
-        let Decoded { value, duplicates } = body::yaml(&call.body)?;
-        let faults = duplicates.iter().map(|field| call::duplicate(field)).collect();
+        let decoded = body::applied(&call.headers, &call.body)?;
+        let faults = decoded.faults().iter().map(|fault| format!("{CONVERTING}{fault}")).collect();
+        let value = decoded.value;
         let kind = &call.info.def.names.kind;
         if call.info.subresource.is_some_and(|s| s != Subresource::Status) {
             return Err(ApiError::unsupported_media_type(format!(

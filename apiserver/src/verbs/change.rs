@@ -101,6 +101,8 @@ fn part(subresource: Option<Subresource>) -> Result<Part, ApiError> {
         Some(Subresource::Status) => Ok(Part::Status),
         Some(Subresource::Finalize) => Ok(Part::Finalizers),
         Some(Subresource::Approval) => Ok(Part::Approval),
+        Some(Subresource::EphemeralContainers) => Ok(Part::EphemeralContainers),
+        Some(Subresource::Resize) => Ok(Part::Size),
         Some(_) => Err(ApiError::method_not_allowed()),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     reviews,
     state::State,
     storage::{Address, WriteError},
-    subresources::{binding, token},
+    subresources::{binding, eviction, token},
 };
 
 /// How often another generated name is tried if one is taken.
@@ -29,6 +29,7 @@ pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiEr
     let Given { object, warnings, .. } = given;
     match call.info.subresource {
         Some(Subresource::Binding) => binding::bind(path, call, object, &warnings).await,
+        Some(Subresource::Eviction) => eviction::evict(state, call, object, &warnings).await,
         Some(Subresource::Token) => token::create(state, call, object, &warnings).await,
         _ if call.info.def.is_review => reviews::create(state, call, object, &warnings).await,
         _ => store(state, call, Given { object, warnings, managers: None }).await,

@@ -1,10 +1,7 @@
 //! DELETE of one object.
 
 use api_machinery::ApiError;
-use api_types::{
-    jiff::Timestamp,
-    meta::{DeleteOptions, Preconditions},
-};
+use api_types::{jiff::Timestamp, meta::DeleteOptions};
 use http::StatusCode;
 use registry::Deletion;
 use serde_json::{Value, json};
@@ -155,7 +152,7 @@ async fn attempt(
     options: &DeleteOptions,
 ) -> Result<Outcome, WriteError> {
     if let Some(wanted) = &options.preconditions {
-        check_preconditions(at, &old, wanted)?;
+        old.check(at, wanted)?;
     }
     let dry_run = options.dry_run.as_ref().is_some_and(|d| !d.is_empty());
     if dry_run {
@@ -184,26 +181,6 @@ async fn attempt(
             Ok(Outcome::Terminating(old.object))
         }
     }
-}
-
-fn check_preconditions(
-    at: Address<'_>,
-    old: &Stored,
-    wanted: &Preconditions,
-) -> Result<(), ApiError> {
-    let actual = |field: &str| old.object["metadata"][field].as_str().unwrap_or_default();
-    let fields = [
-        ("UID", &wanted.uid, actual("uid")),
-        ("ResourceVersion", &wanted.resource_version, actual("resourceVersion")),
-    ];
-    for (what, wanted, actual) in fields {
-        if let Some(wanted) = wanted.as_deref().filter(|w| *w != actual) {
-            return Err(at.conflict(&format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {actual}"
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn success(at: Address<'_>, object: &Value) -> Value {

@@ -13,8 +13,11 @@ use tokio::time::timeout;
 
 use crate::{
     call::Call,
-    encoded::{self, CachedObject, Decoded, Encoded, View, readable},
+    conversion::View,
+    encoded::{self, CachedObject, Decoded, Encoded, readable},
+    negotiation::Media,
     query::{ListOptions, ReadAt, Selection},
+    representation::Listing,
     respond::{self, Response},
     storage::{self, Storage},
 };
@@ -118,8 +121,13 @@ impl Source<'_> {
     async fn cache(&self, at: ReadAt) -> Result<Listed, ApiError> {
         let Self { storage, prefix, options, .. } = self;
         storage.reach(at).await?;
+        storage.read_again(prefix).await?;
+        // A webhook may change labels: what is found by those that are stored would not be all.
+        if self.view.def.webhook.is_some() {
+            return self.of(storage.cache().list(prefix)).await;
+        }
         let required = options.selection.labels.required();
-        self.of(storage.cache().list_having(prefix, required))
+        self.of(storage.cache().list_having(prefix, required)).await
     }
 
     /// What there is after a key by now.
@@ -137,23 +145,28 @@ impl Source<'_> {
             return self.history(from, too_old).await;
         };
         storage.remembers(from.revision).await.map_err(|e| expired(e, too_old))?;
-        self.of(snapshot)
+        self.of(snapshot).await
     }
 
-    fn of(&self, snapshot: Snapshot<Decoded>) -> Result<Listed, ApiError> {
+    async fn of(&self, snapshot: Snapshot<Decoded>) -> Result<Listed, ApiError> {
         let Self { view, options, .. } = self;
         let (selection, Snapshot { revision, items: all }) = (&options.selection, snapshot);
         let limit = options.limit.unwrap_or(usize::MAX);
         let (mut items, mut last, mut more) = (Vec::new(), None, false);
-        for item in all.iter() {
-            let object = readable(item)?;
-            if view.selects(selection, object)? {
-                more = items.len() == limit;
-                if more {
-                    break;
+        let mut rest = all.iter().peekable();
+        while !more && rest.peek().is_some() {
+            let together: Vec<&CachedObject> = rest.by_ref().take(PAGE).collect();
+            view.prepare(together.iter().filter_map(|item| item.object.as_ref().ok())).await?;
+            for item in together {
+                let object = readable(item)?;
+                if view.selects(selection, object)? {
+                    more = items.len() == limit;
+                    if more {
+                        break;
+                    }
+                    items.push(view.json(object)?);
+                    last = Some(&item.key);
                 }
-                items.push(view.json(object)?);
-                last = Some(&item.key);
             }
         }
         Ok(Listed {
@@ -162,6 +175,16 @@ impl Source<'_> {
             remaining: remaining(all.len() - items.len(), selection),
             items,
         })
+    }
+
+    /// Entries as they are looked at, converted as far as that takes others.
+    async fn encodings(
+        &self,
+        entries: impl Iterator<Item = &Entry>,
+    ) -> Result<std::vec::IntoIter<Encoding>, ApiError> {
+        let encodings: Vec<_> = entries.map(|entry| encoding(self.storage, entry)).collect();
+        self.view.prepare(encodings.iter().filter_map(|it| it.readable().ok())).await?;
+        Ok(encodings.into_iter())
     }
 
     async fn history(&self, mut from: History, too_old: &str) -> Result<Listed, ApiError> {
@@ -177,8 +200,12 @@ impl Source<'_> {
                 at: Some(from.revision),
             };
             let page = storage.page(prefix, query).await.map_err(|e| expired(e, too_old))?;
+            let mut ahead = Vec::new().into_iter();
             for (index, entry) in page.entries.iter().enumerate() {
-                let encoding = encoding(storage, entry);
+                if index.is_multiple_of(PAGE) {
+                    ahead = self.encodings(page.entries[index..].iter().take(PAGE)).await?;
+                }
+                let Some(encoding) = ahead.next() else { break };
                 let encoded = encoding.readable()?;
                 if !view.selects(&options.selection, encoded)? {
                     continue;
@@ -239,9 +266,20 @@ fn remaining(more: usize, selection: &Selection) -> Option<usize> {
 }
 
 fn list_response(call: &Call, listed: Listed) -> Result<Response, ApiError> {
-    let (def, metadata) = (&call.info.def, listed.metadata());
+    let (def, presentation, metadata) = (&call.info.def, call.presentation, listed.metadata());
+    if presentation.media == Media::Json {
+        return json_response(call, listed, &metadata);
+    }
+    let (def, items) = (def.clone(), listed.items.clone());
+    let mut response = json_response(call, listed, &metadata)?;
+    response.extensions_mut().insert(Listing { def, presentation, metadata, items });
+    Ok(response)
+}
+
+fn json_response(call: &Call, listed: Listed, metadata: &Value) -> Result<Response, ApiError> {
+    let def = &call.info.def;
     if !call.presentation.is_plain() {
-        let (head, tail) = call.presentation.frame(def, &metadata)?;
+        let (head, tail) = call.presentation.frame(def, metadata)?;
         let (def, presentation, now) = (def.clone(), call.presentation, Timestamp::now());
         let shown = listed.items.into_iter().map(move |item| {
             Ok(presentation.element(&def, &encoded::value(&item)?, now)?.to_string())

@@ -25,6 +25,7 @@ use crate::{
     respond::Response,
     state::State,
     subresources::{connection, log},
+    websocket::{Framing, framed},
 };
 
 /// Carries out a request.
@@ -38,13 +39,18 @@ pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response,
     let (path, objects) = (state.write_path(), state.objects());
     match call.info.verb {
         Verb::Get if call.info.subresource == Some(Subresource::Log) => {
-            log::stream(objects, state.config.kubelet_client.as_ref(), call).await
+            let log = log::stream(objects, state.config.kubelet_client.as_ref(), call).await?;
+            framed(call, &state.shutdown, Framing::Bytes, log).await
         }
         Verb::Get if call.info.def.is_computed => computed::get(state, call).await,
         Verb::List if call.info.def.is_computed => computed::list(state, call).await,
         Verb::Get => get::get(&state.storage, call).await,
         Verb::List => list::list(&state.storage, call).await,
-        Verb::Watch => watch::watch(state, call).await,
+        Verb::Watch => {
+            let changes = watch::watch(state, call).await?;
+            let framing = Framing::Events(call.presentation.media);
+            framed(call, &state.shutdown, framing, changes).await
+        }
         Verb::Create => create::create(state, call).await,
         Verb::Update => update::update(path, objects, call).await,
         Verb::Patch if call.applies() => apply::apply(state, call).await,

@@ -6,13 +6,7 @@ use registry::ResourceDef;
 use serde_json::Value;
 
 use super::change;
-use crate::{
-    body,
-    call::{self, Call},
-    objects::Objects,
-    respond::Response,
-    state::WritePath,
-};
+use crate::{body, call::Call, objects::Objects, respond::Response, state::WritePath};
 
 /// The kinds of patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +40,8 @@ fn given(patch_type: PatchType, body: &Bytes) -> Result<(Value, Vec<String>), Ap
     let decoded = decode::json(body)
         .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?;
     let what = if patch_type == PatchType::Json { "json patch " } else { "" };
-    let faults = decoded.duplicates.iter().map(|f| format!("{what}{}", call::duplicate(f)));
-    Ok((decoded.value, faults.collect()))
+    let faults = decoded.faults().iter().map(|fault| format!("{what}{fault}")).collect();
+    Ok((decoded.value, faults))
 }
 
 fn patch_type(media_type: &str, def: &ResourceDef) -> Result<PatchType, ApiError> {
@@ -61,7 +55,8 @@ fn patch_type(media_type: &str, def: &ResourceDef) -> Result<PatchType, ApiError
             let strategic = ", application/strategic-merge-patch+json";
             Err(ApiError::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: \
-                 application/json-patch+json, application/merge-patch+json{}, application/apply-patch+yaml",
+                 application/json-patch+json, application/merge-patch+json{}, application/apply-patch+yaml, \
+                 application/apply-patch+cbor",
                 if def.knows_list_merges() { strategic } else { "" },
             )))
         }

@@ -19,10 +19,13 @@ use uuid::Uuid;
 use crate::{
     call::Call,
     catalogue::InForce,
-    encoded::{self, CachedObject, Decoded, Encoded, View, readable},
+    conversion::View,
+    encoded::{CachedObject, Decoded, Encoded, EventType, readable},
     form::Presentation,
     metrics::Counted,
+    negotiation::Media,
     query::{ListOptions, ReadAt, Selection},
+    representation,
     respond::{self, Response},
     state::State,
     storage::{Storage, watch_error},
@@ -37,6 +40,9 @@ const MIN_LIFETIME: u64 = 1800;
 
 /// How many changes that are there already are sent together.
 const BURST: usize = 64;
+
+/// How many of the objects that are there already are looked at together.
+const INITIAL: usize = 500;
 
 /// A change, or why there will be no more.
 type Outcome = Result<Arc<Change<Decoded>>, StoreError>;
@@ -56,12 +62,11 @@ struct Watcher {
 
 /// What is told of an object.
 #[derive(Debug)]
-struct Event {
-    kind: &'static str,
-    /// In the version that is stored.
-    line: Bytes,
-    /// Whether the watcher wants that version.
-    as_is: bool,
+enum Event<'a> {
+    Added(&'a Encoded),
+    Modified(&'a Encoded),
+    /// With the revision of that.
+    Deleted(&'a Encoded, Revision),
 }
 
 /// Where a watch begins.
@@ -84,13 +89,13 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
     check(call, &options)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let beginning = beginning(&state.storage, &prefix, &options).await?;
-    let def = &call.info.def;
+    let (def, media) = (&call.info.def, call.presentation.media);
     // Another version's trigger may be a field that the stored one doesn't have.
     let value = options.selection.fields.requires(&def.trigger).filter(|_| def.is_stored());
     let subscription = match state.storage.subscribe(&prefix, value, beginning.after).await {
         Ok(subscription) => subscription,
         Err(error) if error.code() == StatusCode::GONE.as_u16() => {
-            return Ok(respond::encoded(StatusCode::OK, failure(&error)));
+            return Ok(respond::of_type(media.of_events(), failure(media, &error)));
         }
         Err(error) => return Err(error),
     };
@@ -105,7 +110,7 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
         _counted: state.metrics.watching(&call.info),
     };
     let lines = lines(watcher, beginning, subscription).map(Ok::<_, std::convert::Infallible>);
-    Ok(respond::streamed(Body::from_stream(lines)))
+    Ok(respond::streamed(media.of_events(), Body::from_stream(lines)))
 }
 
 fn check(call: &Call, options: &ListOptions) -> Result<(), ApiError> {
@@ -153,13 +158,22 @@ fn lines(
 ) -> impl Stream<Item = Bytes> + Send {
     async_stream::stream! {
         let mut first = true;
-        let initial = beginning.initial.iter().filter_map(|item| item.object.as_ref().ok());
-        for object in initial {
-            match watcher.appearance(object, &mut first) {
-                Ok(line) => if let Some(line) = line { yield line },
-                Err(error) => {
-                    yield failure(&error);
-                    return;
+        for together in beginning.initial.chunks(INITIAL) {
+            let prepared = tokio::select! {
+                () = watcher.shutdown.cancelled() => return,
+                prepared = watcher.view.prepare(together.iter().filter_map(of_item)) => prepared,
+            };
+            if let Err(error) = prepared {
+                yield watcher.failure(&error);
+                return;
+            }
+            for object in together.iter().filter_map(of_item) {
+                match watcher.appearance(object, &mut first) {
+                    Ok(line) => if let Some(line) = line { yield line },
+                    Err(error) => {
+                        yield watcher.failure(&error);
+                        return;
+                    }
                 }
             }
         }
@@ -182,7 +196,13 @@ fn lines(
                 () = &mut end => break,
                 burst = changes.next() => {
                     let (burst, reached) = (burst.unwrap_or_default(), changes.get_mut().revision());
-                    let (lines, goes_on) = watcher.told(burst, reached, &mut first);
+                    // Others may be asked, and not answer: this watcher alone waits. What it has not been told of by the
+                    // end it is not told to have seen either.
+                    let (lines, goes_on) = tokio::select! {
+                        biased;
+                        () = &mut stop => return,
+                        told = watcher.told(burst, reached, &mut first) => told,
+                    };
                     if let Some(lines) = lines {
                         yield lines;
                     }
@@ -203,35 +223,79 @@ fn lines(
 
 /// What a change is to somebody who sees only what the selectors select. What can't be read or shown ends the watch:
 /// nobody knows whether it is still selected.
-fn event(
-    change: &Change<Decoded>,
+fn event<'a>(
+    change: &'a Change<Decoded>,
     view: &View,
     selection: &Selection,
-) -> Result<Option<Event>, ApiError> {
-    let old = change.old.as_ref().and_then(|item| item.object.as_ref().ok());
+) -> Result<Option<Event<'a>>, ApiError> {
+    let old = change.old.as_ref().and_then(of_item);
     let new = change.new.as_ref().map(readable).transpose()?;
     let selects = |object: Option<&Encoded>| match object {
         Some(object) => view.selects(selection, object),
         None => Ok(false),
     };
     let (was, is) = (selects(old)?, selects(new)?);
-    let event = |kind, object: &Encoded, line| Event { kind, line, as_is: view.is_of(object) };
     Ok(match (old, new) {
-        (_, Some(new)) if is && !was => Some(event("ADDED", new, new.added())),
-        (_, Some(new)) if is => Some(event("MODIFIED", new, new.modified())),
-        (Some(old), _) if was => Some(event("DELETED", old, old.deleted(change.revision))),
+        (_, Some(new)) if is && !was => Some(Event::Added(new)),
+        (_, Some(new)) if is => Some(Event::Modified(new)),
+        (Some(old), _) if was => Some(Event::Deleted(old, change.revision)),
         _ => None,
     })
 }
 
+impl Event<'_> {
+    fn type_(&self) -> EventType {
+        match self {
+            Self::Added(_) => EventType::Added,
+            Self::Modified(_) => EventType::Modified,
+            Self::Deleted(..) => EventType::Deleted,
+        }
+    }
+
+    fn object(&self) -> &Encoded {
+        match self {
+            Self::Added(object) | Self::Modified(object) | Self::Deleted(object, _) => object,
+        }
+    }
+
+    /// In the version that is stored, if that is the one.
+    fn shared(&self, view: &View, media: Media) -> Option<Result<Bytes, ApiError>> {
+        view.is_of(self.object()).then(|| match (media, self) {
+            (Media::Json, Self::Added(object)) => Ok(object.added()),
+            (Media::Json, Self::Modified(object)) => Ok(object.modified()),
+            (Media::Json, Self::Deleted(object, gone)) => Ok(object.deleted(*gone)),
+            (media, event) => event.object().event(media, event.type_(), || {
+                representation::event(media, event.type_().name(), &event.value(view)?)
+            }),
+        })
+    }
+
+    fn value(&self, view: &View) -> Result<Value, ApiError> {
+        match self {
+            Self::Added(object) | Self::Modified(object) => view.value(object),
+            Self::Deleted(object, gone) => view.gone(object, *gone),
+        }
+    }
+}
+
+/// The object of an item that can be read.
+fn of_item(item: &CachedObject) -> Option<&Encoded> {
+    item.object.as_ref().ok()
+}
+
 impl Watcher {
     /// The lines of changes that have come together, to be sent together, and whether more will follow.
-    fn told(
+    async fn told(
         &self,
         burst: Vec<Outcome>,
         reached: Revision,
         first: &mut bool,
     ) -> (Option<Bytes>, bool) {
+        let changes = burst.iter().filter_map(|change| change.as_ref().ok());
+        let seen = changes.flat_map(|change| self.seen(change));
+        if let Err(error) = self.view.prepare(seen).await {
+            return (Some(self.failure(&anew(&error))), false);
+        }
         let mut lines = Vec::new();
         let mut goes_on = !burst.is_empty();
         for change in burst {
@@ -239,7 +303,7 @@ impl Watcher {
             match change.and_then(|change| self.change(&change, first)) {
                 Ok(line) => lines.extend(line),
                 Err(error) => {
-                    lines.push(failure(&error));
+                    lines.push(self.failure(&error));
                     goes_on = false;
                     break;
                 }
@@ -255,28 +319,34 @@ impl Watcher {
         first: &mut bool,
     ) -> Result<Option<Bytes>, ApiError> {
         let event = event(change, &self.view, &self.selection);
-        let line = event.and_then(|event| event.map(|event| self.shown(event, first)).transpose());
-        // Who goes on from before would meet what can't be shown for ever, mended or not: they are to list anew.
-        line.map_err(|error| ApiError::expired(error.to_string()))
+        let line = event.and_then(|event| event.map(|event| self.shown(&event, first)).transpose());
+        line.map_err(|error| anew(&error))
+    }
+
+    /// What is looked at of a change.
+    fn seen<'a>(&self, change: &'a Change<Decoded>) -> impl Iterator<Item = &'a Encoded> {
+        let is_old_seen = change.new.is_none() || !self.selection.is_everything();
+        let old = change.old.as_ref().filter(|_| is_old_seen);
+        old.into_iter().chain(&change.new).filter_map(of_item)
     }
 
     /// An event's line in the form that the watcher asked for.
-    fn shown(&self, event: Event, first: &mut bool) -> Result<Bytes, ApiError> {
-        let Event { kind, line, as_is } = event;
-        if as_is && self.presentation.is_plain() {
-            return Ok(line);
+    fn shown(&self, event: &Event<'_>, first: &mut bool) -> Result<Bytes, ApiError> {
+        let media = self.presentation.media;
+        if self.presentation.is_plain()
+            && let Some(shared) = event.shared(&self.view, media)
+        {
+            return shared;
         }
-        let object = self.view.converted(encoded::value(&line)?["object"].take())?;
-        let header = std::mem::take(first);
+        let (object, header) = (event.value(&self.view)?, std::mem::take(first));
         let object = self.presentation.show(&self.view.def, &object, header)?;
-        Ok(self::line(kind, &object))
+        Ok(representation::event(media, event.type_().name(), &object)?.into())
     }
 
     /// The line of an object that is there at the beginning, if it is selected.
     fn appearance(&self, object: &Encoded, first: &mut bool) -> Result<Option<Bytes>, ApiError> {
         let is_selected = self.view.selects(&self.selection, object)?;
-        let event = Event { kind: "ADDED", line: object.added(), as_is: self.view.is_of(object) };
-        is_selected.then(|| self.shown(event, first)).transpose()
+        is_selected.then(|| self.shown(&Event::Added(object), first)).transpose()
     }
 
     fn bookmark(&self, revision: Revision, initial_end: bool) -> Bytes {
@@ -285,7 +355,13 @@ impl Watcher {
         if initial_end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
-        line("BOOKMARK", &self.presentation.bookmark(&self.view.def, &metadata))
+        let object = self.presentation.bookmark(&self.view.def, &metadata);
+        let event = representation::event(self.presentation.media, "BOOKMARK", &object);
+        event.map_or_else(|error| self.failure(&error), Bytes::from)
+    }
+
+    fn failure(&self, error: &ApiError) -> Bytes {
+        failure(self.presentation.media, error)
     }
 }
 
@@ -297,10 +373,12 @@ fn together(mut lines: Vec<Bytes>) -> Option<Bytes> {
     lines.pop()
 }
 
-fn line(kind: &str, object: &Value) -> Bytes {
-    format!("{}\n", json!({ "type": kind, "object": object })).into()
+/// Who goes on from before would meet what can't be shown for ever, mended or not: they are to list anew.
+fn anew(error: &ApiError) -> ApiError {
+    ApiError::expired(error.to_string())
 }
 
-fn failure(error: &ApiError) -> Bytes {
-    line("ERROR", &json!(error.status()))
+fn failure(media: Media, error: &ApiError) -> Bytes {
+    let event = representation::event(media, "ERROR", &json!(error.status()));
+    event.expect("a Status has a form in every encoding").into()
 }

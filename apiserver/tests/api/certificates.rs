@@ -75,7 +75,7 @@ async fn nobody_gets_a_certificate_of_who_may_do_everything() {
 }
 
 #[tokio::test]
-async fn nodes_and_other_programs_decide_no_requests_and_the_controllers_do() {
+async fn nodes_and_other_programs_decide_no_requests_and_the_controllers_those_of_kubelets() {
     let api = Api::start().await;
     let created = api.post(CSRS, &csr(&["dev"])).await.ok();
     let wanted = approved(&created);
@@ -86,7 +86,15 @@ async fn nodes_and_other_programs_decide_no_requests_and_the_controllers_do() {
         send_as(&api, proxy(), "PUT", &path, &wanted).await.fails(403, "Forbidden");
     }
     let controllers = Identity::new("system:kube-controller-manager", &["system:authenticated"]);
-    send_as(&api, controllers, "PUT", &format!("{CSRS}/a/approval"), &wanted).await.ok();
+    let path = format!("{CSRS}/a/approval");
+    let message = send_as(&api, controllers.clone(), "PUT", &path, &wanted).await;
+    let why = "user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\"";
+    assert!(message.fails(403, "Forbidden").ends_with(why));
+    let mut kubelets = csr_of("system:node:n1", &["system:nodes"]);
+    kubelets["metadata"]["name"] = json!("b");
+    kubelets["spec"]["signerName"] = json!("kubernetes.io/kube-apiserver-client-kubelet");
+    let wanted = approved(&api.post(CSRS, &kubelets).await.ok());
+    send_as(&api, controllers, "PUT", &format!("{CSRS}/b/approval"), &wanted).await.ok();
 }
 
 #[tokio::test]

@@ -58,6 +58,8 @@ pub(crate) fn cron_tab(version: &str) -> CustomResource {
             status_replicas: path("status", "replicas"),
             selector: SelectorPath::Text(path("status", "labelSelector")),
         }),
+        deprecation_warning: None,
+        webhook: None,
         conversion: None,
         is_served: true,
         selectable_fields: Vec::new(),

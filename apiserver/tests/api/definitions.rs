@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Api, JSON, TABLE};
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(crate) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const DEFINITION: &str =
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/crontabs.stable.example.com";
-const TABS: &str = "/apis/stable.example.com/v1/namespaces/default/crontabs";
+pub(crate) const TABS: &str = "/apis/stable.example.com/v1/namespaces/default/crontabs";
 
 /// That of the catalogue's tests.
 fn cron_tabs() -> Value {
@@ -24,7 +24,7 @@ fn named(plural: &str, kind: &str) -> Value {
     definition
 }
 
-fn tab(name: &str, spec: &Value) -> Value {
+pub(crate) fn tab(name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": name},
         "spec": spec,
@@ -41,7 +41,7 @@ fn condition(definition: &Value, type_: &str) -> (String, String) {
 }
 
 /// Reads a definition until a condition has this reason.
-async fn until(api: &Api, name: &str, type_: &str, reason: &str) -> Value {
+pub(crate) async fn until(api: &Api, name: &str, type_: &str, reason: &str) -> Value {
     let path = format!("{DEFINITIONS}/{name}");
     let asking = async {
         loop {
@@ -56,12 +56,12 @@ async fn until(api: &Api, name: &str, type_: &str, reason: &str) -> Value {
     tokio::time::timeout(limit, asking).await.expect("the condition comes")
 }
 
-async fn serve(api: &Api) -> Value {
+pub(crate) async fn serve(api: &Api) -> Value {
     api.post(DEFINITIONS, &cron_tabs()).await.ok();
     until(api, "crontabs.stable.example.com", "Established", "InitialNamesAccepted").await
 }
 
-async fn replace(api: &Api, path: &str, change: impl Fn(&mut Value)) -> Answer {
+pub(crate) async fn replace(api: &Api, path: &str, change: impl Fn(&mut Value)) -> Answer {
     loop {
         let mut object = api.get(path).await.ok();
         change(&mut object);

@@ -17,7 +17,7 @@ use crate::faulty::Faulty;
 
 /// How long anything may take that is bound to happen: longer than the interval of bookmarks, for tests with a clock that
 /// runs ahead.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) const JSON: &str = "application/json";
 
@@ -93,9 +93,13 @@ impl Api {
 
     /// One whose store can be made to fail. `store` is the real one below.
     pub(crate) async fn faulty() -> (Self, Arc<Faulty>) {
+        Self::faulty_with(Config::default()).await
+    }
+
+    pub(crate) async fn faulty_with(config: Config) -> (Self, Arc<Faulty>) {
         let (directory, store) = embedded();
         let faulty = Faulty::over(store.clone());
-        let server = ApiServer::start(Config::default(), faulty.clone(), None).await.unwrap();
+        let server = ApiServer::start(config, faulty.clone(), None).await.unwrap();
         (Self { server, store, _directory: directory }, faulty)
     }
 
@@ -125,6 +129,17 @@ impl Api {
         types: (&str, &str),
         body: impl Into<Body>,
     ) -> Answer {
+        Answer::of(self.exchange(method, path, types, body).await).await
+    }
+
+    /// The same, whose answer need not be text.
+    pub(crate) async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        types: (&str, &str),
+        body: impl Into<Body>,
+    ) -> http::Response<Body> {
         let (content_type, accept) = types;
         let request = Request::builder()
             .method(method)
@@ -133,7 +148,7 @@ impl Api {
             .header(header::ACCEPT, accept)
             .body(body.into())
             .unwrap();
-        Answer::of(self.request(request).await).await
+        self.request(request).await
     }
 
     /// Asks until the answer has this code.

@@ -57,6 +57,20 @@ async fn somebody_impersonated_sees_what_is_served_and_no_more() {
     let message = see("/metrics").await.fails(403, "Forbidden");
     assert_eq!(message, "forbidden: User \"jane\" cannot get path \"/metrics\"");
     see("/frogs").await.fails(403, "Forbidden");
+    let message = see("/apis/frogs.io/v1/frogs").await.fails(403, "Forbidden");
+    assert_eq!(
+        message,
+        "frogs.frogs.io is forbidden: User \"jane\" cannot list resource \"frogs\" in API group \"frogs.io\" \
+         at the cluster scope"
+    );
+}
+
+#[tokio::test]
+async fn who_may_make_a_review_is_told_that_a_version_has_none() {
+    let api = Api::start().await;
+    let review = ("POST", "/apis/authorization.k8s.io/v9/selfsubjectaccessreviews");
+    let answer = act(&api, Identity::admin(), review, &["Impersonate-User: jane"]).await;
+    answer.fails(404, "NotFound");
 }
 
 #[tokio::test]

@@ -48,6 +48,19 @@ fn more_kinds() -> Vec<ResourceDef> {
     ]
 }
 
+/// A server that knows no devices.
+async fn without_devices() -> Api {
+    let api = Api::start().await;
+    forget_devices(&api);
+    api
+}
+
+fn forget_devices(api: &Api) {
+    let mut kinds = api.server.kinds();
+    kinds.retain(|kind| kind.names.group != "resource.k8s.io");
+    api.server.serve_kinds(kinds).unwrap();
+}
+
 /// Serves more kinds than the program has, not all in one place; gives those that it had.
 fn serve_more(api: &Api) -> Vec<Arc<ResourceDef>> {
     let before = api.server.kinds();
@@ -105,7 +118,7 @@ fn beta_device(attribute: &str) -> Value {
 
 #[tokio::test]
 async fn a_kind_comes_and_goes_while_the_server_runs() {
-    let api = Api::start().await;
+    let api = without_devices().await;
     let classes = format!("{V1}/deviceclasses");
     let class = json!({"metadata": {"name": "a"}, "spec": {}});
     api.post(&classes, &class).await.fails(404, "NotFound");
@@ -159,7 +172,7 @@ async fn a_kind_comes_and_goes_while_the_server_runs() {
 
 #[tokio::test]
 async fn an_object_is_written_and_read_in_each_version_and_stored_in_one() {
-    let api = Api::start().await;
+    let api = without_devices().await;
     serve_more(&api);
     let (slices, beta) = (format!("{V1}/resourceslices"), format!("{BETA}/resourceslices"));
     let created = api.post(&beta, &slice("old", &beta_device("A"))).await.ok();
@@ -194,7 +207,7 @@ async fn an_object_is_written_and_read_in_each_version_and_stored_in_one() {
 
 #[tokio::test]
 async fn changes_and_watches_are_in_the_version_that_was_asked_for() {
-    let api = Api::start().await;
+    let api = without_devices().await;
     serve_more(&api);
     let (slices, beta) = (format!("{V1}/resourceslices"), format!("{BETA}/resourceslices"));
     api.post(&slices, &slice("a", &device("A"))).await.ok();
@@ -224,6 +237,7 @@ async fn changes_and_watches_are_in_the_version_that_was_asked_for() {
 #[tokio::test]
 async fn what_the_cache_does_not_know_is_in_the_version_that_was_asked_for_too() {
     let (api, faulty) = Api::faulty().await;
+    forget_devices(&api);
     serve_more(&api);
     faulty.hush();
     let (slices, a) = (format!("{V1}/resourceslices"), format!("{BETA}/resourceslices/a"));
@@ -237,6 +251,7 @@ async fn what_the_cache_does_not_know_is_in_the_version_that_was_asked_for_too()
 #[tokio::test]
 async fn a_write_may_be_under_way_while_another_version_becomes_the_stored_one() {
     let (api, faulty) = Api::faulty().await;
+    forget_devices(&api);
     serve_more(&api);
     faulty.hush();
     let slices = format!("{V1}/resourceslices");
@@ -267,7 +282,7 @@ async fn a_write_may_be_under_way_while_another_version_becomes_the_stored_one()
 
 #[tokio::test]
 async fn an_update_that_changes_nothing_brings_an_object_to_the_version_that_is_stored() {
-    let api = Api::start().await;
+    let api = without_devices().await;
     serve_more(&api);
     let paths = [V1, BETA].map(|group_version| format!("{group_version}/resourceslices/a"));
     let created = api.post(&format!("{V1}/resourceslices"), &slice("a", &device("A"))).await.ok();
@@ -303,7 +318,7 @@ impl Conversion for NoDevices {
 
 #[tokio::test]
 async fn a_watch_ends_with_what_can_not_be_shown_in_its_version() {
-    let api = Api::start().await;
+    let api = without_devices().await;
     let mut kinds = api.server.kinds();
     kinds.push(resource::<v1::ResourceSlice, _>(Plain).build().into());
     kinds.push(resource::<v1beta1::ResourceSlice, _>(Plain).converted(NoDevices).build().into());

@@ -27,6 +27,62 @@ async fn the_system_s_namespaces_are_there_and_stay() {
 }
 
 #[tokio::test]
+async fn devices_that_others_use_are_asked_for_in_labelled_namespaces_alone() {
+    let api = Api::start().await;
+    let exactly = json!({"deviceClassName": "gpu.example.com", "adminAccess": true});
+    let spec = json!({"devices": {"requests": [{"name": "gpu", "exactly": exactly}]}});
+    let namespaced = "/apis/resource.k8s.io/v1/namespaces/default";
+    let claim =
+        (format!("{namespaced}/resourceclaims"), json!({"metadata": {"name": "a"}, "spec": spec}));
+    let template = (
+        format!("{namespaced}/resourceclaimtemplates"),
+        json!({"metadata": {"name": "a"}, "spec": {"spec": spec}}),
+    );
+    for (path, object) in [&claim, &template] {
+        let refused = api.post(path, object).await.fails(422, "Invalid");
+        let why = "spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the \
+                   `resource.kubernetes.io/admin-access: true` label on the containing namespace";
+        assert!(refused.ends_with(why), "{refused}");
+    }
+    let plain = json!({"metadata": {"name": "plain"}, "spec": {"devices": {"requests": [
+        {"name": "gpu", "exactly": {"deviceClassName": "gpu.example.com"}},
+    ]}}});
+    api.post(&claim.0, &plain).await.ok();
+    let status = format!("{}/plain/status", claim.0);
+    let result = json!({
+        "request": "gpu", "driver": "gpu.example.com", "pool": "a", "device": "b", "adminAccess": true,
+    });
+    let allocated = json!({"status": {"allocation": {"devices": {"results": [result]}}}});
+    let refused = api.patch(&status, "merge-patch", &allocated).await.fails(422, "Invalid");
+    let at = "status.allocation.devices.results[0].adminAccess: Forbidden: admin access to devices requires";
+    assert!(refused.contains(at), "{refused}");
+    let labels = json!({"metadata": {"labels": {"resource.kubernetes.io/admin-access": "true"}}});
+    api.patch("/api/v1/namespaces/default", "merge-patch", &labels).await.ok();
+    for (path, object) in [&claim, &template] {
+        api.post(path, object).await.ok();
+    }
+    api.patch(&status, "merge-patch", &allocated).await.ok();
+    let unlabelled = json!({"metadata": {"labels": null}});
+    api.patch("/api/v1/namespaces/default", "merge-patch", &unlabelled).await.ok();
+    // What was allocated stays so, whoever tells of it.
+    let reserved =
+        json!({"status": {"reservedFor": [{"resource": "pods", "name": "a", "uid": "1"}]}});
+    api.patch(&status, "merge-patch", &reserved).await.ok();
+}
+
+#[tokio::test]
+async fn a_namespaces_phase_says_whether_it_stays() {
+    let api = Api::start().await;
+    let status = "/api/v1/namespaces/default/status";
+    let metadata = json!({"metadata": {"name": "default"}});
+    assert_eq!(api.put(status, &metadata).await.ok()["status"]["phase"], "Active");
+    let patch = json!({"status": {"phase": "Terminating"}});
+    let refused = api.patch(status, "merge-patch", &patch).await.fails(422, "Invalid");
+    let why = "may only be 'Active' if `deletionTimestamp` is empty";
+    assert!(refused.ends_with(&format!("status.Phase: Invalid value: \"Terminating\": {why}")));
+}
+
+#[tokio::test]
 async fn objects_need_a_namespace_that_stays() {
     let api = Api::start().await;
     let config_map = json!({"metadata": {"name": "c"}});

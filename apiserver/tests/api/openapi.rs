@@ -168,10 +168,12 @@ async fn every_verb_of_every_kind_is_documented() {
         }
         for sub in &def.subresources {
             let methods: &[&str] = match sub {
-                Subresource::Status | Subresource::Scale | Subresource::Approval => {
-                    &["get", "put", "patch"]
-                }
-                Subresource::Binding | Subresource::Token => &["post"],
+                Subresource::Status
+                | Subresource::Scale
+                | Subresource::Approval
+                | Subresource::EphemeralContainers
+                | Subresource::Resize => &["get", "put", "patch"],
+                Subresource::Binding | Subresource::Eviction | Subresource::Token => &["post"],
                 Subresource::Log => &["get"],
                 Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
                     &["get", "post"]

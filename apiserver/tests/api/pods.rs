@@ -89,3 +89,31 @@ async fn the_log_of_a_pod_without_a_node_is_empty() {
     assert_eq!(message, "container x is not valid for pod p");
     api.get(&format!("{PODS}/q/log")).await.fails(404, "NotFound");
 }
+
+#[tokio::test]
+async fn a_pod_is_resized_by_patch_and_put_and_reads_as_the_pod() {
+    let api = Api::start().await;
+    let mut pod = pod("p");
+    pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "20m"}});
+    api.post(PODS, &pod).await.ok();
+    let (whole, resize) = (format!("{PODS}/p"), format!("{PODS}/p/resize"));
+    let cpu = |amount: &str| {
+        let resources = json!({"requests": {"cpu": amount}, "limits": {"memory": "64Mi"}});
+        json!({"spec": {"containers": [{"name": "main", "resources": resources}]}})
+    };
+    api.patch(&whole, "strategic-merge-patch", &cpu("30m")).await.fails(422, "Invalid");
+    let patched = api.patch(&resize, "strategic-merge-patch", &cpu("30m")).await.ok();
+    let container = &patched["spec"]["containers"][0];
+    assert_eq!((&patched["kind"], &container["image"]), (&json!("Pod"), &json!("nginx:1")));
+    // What is limited is asked for, as in a pod that is new.
+    let requests = json!({"cpu": "30m", "memory": "64Mi"});
+    assert_eq!(container["resources"]["requests"], requests);
+    let mut given = api.get(&resize).await.ok();
+    assert_eq!(given, api.get(&whole).await.ok());
+    given["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("40m");
+    let stale = given.clone();
+    let put = api.put(&resize, &given).await.ok();
+    assert_eq!(put["metadata"]["generation"], 3);
+    assert_eq!(put, api.get(&whole).await.ok());
+    api.put(&resize, &stale).await.fails(409, "Conflict");
+}

@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Request as Given, State},
-    response::Redirect,
+    response::{Html, Redirect},
     routing::{any, get},
 };
 use futures::StreamExt;
@@ -113,6 +113,17 @@ async fn requests_of_every_method_are_led_on_as_they_are() {
     let answer = send(&api, "HEAD", &format!("{proxy}/"), &[], "").await;
     assert_eq!((answer.code, answer.text.as_str()), (200, ""));
     assert!(answer.headers.contains_key("content-length"), "as long as it would be");
+}
+
+#[tokio::test]
+async fn links_of_pages_lead_back_to_the_server_that_they_are_of() {
+    let page = async || Html("<a href='/x?y'>/x</a><a href='z'>");
+    let (api, proxy) = api_before(Router::new().route("/", get(page))).await;
+    let answer = api.get(&format!("{proxy}/")).await;
+    assert_eq!(answer.text, format!("<a href=\"{proxy}/x?y\">/x</a><a href='z'>"));
+    assert_eq!(answer.headers.get("content-length"), None, "it is another one");
+    let head = send(&api, "HEAD", &format!("{proxy}/"), &[], "").await;
+    assert_eq!((head.code, head.text.as_str()), (200, ""));
 }
 
 #[tokio::test]

@@ -127,3 +127,115 @@ async fn a_pod_gets_what_the_range_of_its_namespace_says_and_stays_within_it() {
     large["spec"]["containers"].as_array_mut().unwrap().push(second);
     assert_eq!(api.post(PODS, &large).await.fails(403, "Forbidden"), expected);
 }
+
+#[tokio::test]
+async fn a_pod_that_is_resized_stays_within_range_and_quota() {
+    let api = Api::start().await;
+    let limit = json!({"type": "Container", "max": {"memory": "1Gi"}});
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [limit]}});
+    api.post(RANGES, &range).await.ok();
+    api.get(RANGES).await.ok();
+    let sized = |memory: &str| {
+        let resources = json!({"limits": {"memory": memory}, "requests": {"memory": memory}});
+        json!([{"name": "main", "image": "nginx:1", "resources": resources}])
+    };
+    let mut pod = pod("p");
+    pod["spec"]["containers"] = sized("64Mi");
+    api.post(PODS, &pod).await.ok();
+    let mut quota =
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.memory": "512Mi"}}});
+    quota = api.post(QUOTAS, &quota).await.ok();
+    quota["status"] =
+        json!({"hard": {"requests.memory": "512Mi"}, "used": {"requests.memory": "64Mi"}});
+    api.put(&format!("{QUOTAS}/q/status"), &quota).await.ok();
+    api.get(QUOTAS).await.ok();
+    let resize = async |memory: &str| {
+        let patch = json!({"spec": {"containers": sized(memory)}});
+        api.patch(&format!("{PODS}/p/resize"), "strategic-merge-patch", &patch).await
+    };
+    let told = resize("2Gi").await.fails(403, "Forbidden");
+    assert!(told.contains("maximum memory usage per Container is 1Gi"), "{told}");
+    let told = resize("1Gi").await.fails(403, "Forbidden");
+    let expected = "exceeded quota: q, requested: requests.memory=960Mi, used: requests.memory=64Mi, limited: requests.memory=512Mi";
+    assert!(told.contains(expected), "{told}");
+    resize("512Mi").await.ok();
+    let quota = api.get(&format!("{QUOTAS}/q")).await.ok();
+    assert_eq!(quota["status"]["used"]["requests.memory"], "512Mi");
+}
+
+const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+const STORAGE_CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
+const RUNTIME_CLASSES: &str = "/apis/node.k8s.io/v1/runtimeclasses";
+
+fn claim(name: &str, storage: &str) -> Value {
+    let resources = json!({"requests": {"storage": storage}});
+    json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources}})
+}
+
+#[tokio::test]
+async fn a_claim_stays_within_what_the_range_of_its_namespace_says() {
+    let api = Api::start().await;
+    let limit = json!({"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "2Gi"}});
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [limit]}});
+    api.post(RANGES, &range).await.ok();
+    api.get(RANGES).await.ok();
+    let refused =
+        "is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi";
+    let told = api.post(CLAIMS, &claim("a", "3Gi")).await.fails(403, "Forbidden");
+    assert_eq!(told, format!("persistentvolumeclaims \"a\" {refused}"));
+    let refused =
+        "is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi";
+    let told = api.post(CLAIMS, &claim("a", "1Mi")).await.fails(403, "Forbidden");
+    assert_eq!(told, format!("persistentvolumeclaims \"a\" {refused}"));
+    api.post(CLAIMS, &claim("a", "2Gi")).await.ok();
+}
+
+#[tokio::test]
+async fn a_claim_without_a_class_gets_the_newest_default() {
+    let api = Api::start().await;
+    let class = |name: &str| {
+        let annotations = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+        json!({"metadata": {"name": name, "annotations": annotations}, "provisioner": "example.com/p"})
+    };
+    api.post(STORAGE_CLASSES, &class("fast")).await.ok();
+    // A list waits for the cache, in which the default is looked for.
+    api.get(STORAGE_CLASSES).await.ok();
+    let made = api.post(CLAIMS, &claim("a", "1Gi")).await.ok();
+    assert_eq!(made["spec"]["storageClassName"], "fast");
+    let mut none = claim("b", "1Gi");
+    none["spec"]["storageClassName"] = json!("");
+    assert_eq!(api.post(CLAIMS, &none).await.ok()["spec"]["storageClassName"], "");
+}
+
+#[tokio::test]
+async fn a_pod_takes_and_runs_where_its_runtime_class_says() {
+    let api = Api::start().await;
+    let toleration = json!({"key": "slow", "operator": "Exists"});
+    let class = json!({
+        "metadata": {"name": "vm"}, "handler": "vm", "overhead": {"podFixed": {"cpu": "50m"}},
+        "scheduling": {"nodeSelector": {"runtime": "vm"}, "tolerations": [toleration]},
+    });
+    api.post(RUNTIME_CLASSES, &class).await.ok();
+    let in_vm = |name: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["runtimeClassName"] = json!("vm");
+        pod
+    };
+    let made = api.post(PODS, &in_vm("a")).await.ok();
+    assert_eq!(made["spec"]["overhead"], json!({"cpu": "50m"}));
+    assert_eq!(made["spec"]["nodeSelector"], json!({"runtime": "vm"}));
+    assert!(made["spec"]["tolerations"].as_array().unwrap().contains(&toleration), "{made}");
+    let mut more = in_vm("b");
+    more["spec"]["overhead"] = json!({"cpu": "1"});
+    let told = api.post(PODS, &more).await.fails(403, "Forbidden");
+    let why = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+    assert_eq!(told, format!("pods \"b\" is forbidden: {why}"));
+    let mut elsewhere = in_vm("b");
+    elsewhere["spec"]["nodeSelector"] = json!({"runtime": "metal"});
+    let told = api.post(PODS, &elsewhere).await.fails(403, "Forbidden");
+    assert!(told.contains("conflict: runtimeClass.scheduling.nodeSelector[runtime] = vm; pod.spec.nodeSelector[runtime] = metal"), "{told}");
+    let mut unknown = pod("b");
+    unknown["spec"]["runtimeClassName"] = json!("none");
+    let told = api.post(PODS, &unknown).await.fails(403, "Forbidden");
+    assert_eq!(told, "pods \"b\" is forbidden: pod rejected: RuntimeClass \"none\" not found");
+}

@@ -227,11 +227,19 @@ async fn the_roles_that_are_always_there_are_completed_at_a_start() {
     api.put(&path, &role).await.ok();
     let binding = format!("{RBAC}/clusterrolebindings/cluster-admin");
     api.delete(&binding).await.ok();
+    let bindings = format!("{RBAC}/clusterrolebindings");
+    let monitoring = format!("{bindings}/system:monitoring");
+    let mut elsewhere = api.get(&monitoring).await.ok();
+    api.delete(&monitoring).await.ok();
+    elsewhere["metadata"] = json!({"name": "system:monitoring"});
+    elsewhere["roleRef"]["name"] = "view".into();
+    api.post(&bindings, &elsewhere).await.ok();
     let store = Arc::clone(&api.store);
     api.server.stop().await;
     let again = ApiServer::start(Config::default(), store, None).await.unwrap();
     let api = api.with_server(again);
     api.get(&binding).await.ok();
+    assert_eq!(api.get(&monitoring).await.ok()["roleRef"]["name"], "system:monitoring");
     let rules = api.get(&path).await.ok()["rules"].as_array().unwrap().clone();
     assert_eq!(rules.len(), 1 + whole[0]["nonResourceURLs"].as_array().unwrap().len());
 }
@@ -245,4 +253,58 @@ async fn a_review_has_no_table() {
     let message = answer.fails(406, "NotAcceptable");
     let expected = "the resource selfsubjectaccessreviews.authorization.k8s.io does not support being converted to a Table";
     assert_eq!(message, expected);
+}
+
+#[tokio::test]
+async fn who_gives_a_policy_parameters_has_to_be_able_to_read_them() {
+    let api = with(json!([rule(&["configmaps"], &["get"])])).await;
+    let group = "admissionregistration.k8s.io";
+    let all = json!([{"apiGroups": [group], "resources": ["*"], "verbs": ["*"]}]);
+    let bound = format!("{RBAC}/clusterrolebindings");
+    api.post(&format!("{RBAC}/clusterroles"), &role("policies", all)).await.ok();
+    api.post(&bound, &binding("policies", "ClusterRole", "policies")).await.ok();
+    api.until_cached(&bound, "policies").await;
+    let policies = format!("/apis/{group}/v1/validatingadmissionpolicies");
+    let services = json!({
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["services"],
+    });
+    let policy = json!({"metadata": {"name": "a"}, "spec": {
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "matchConstraints": {"resourceRules": [services]},
+        "validations": [{"expression": "true"}],
+    }});
+    let refused = as_jane(&api, "POST", &policies, &policy).await.fails(422, "Invalid");
+    let why = "spec.paramKind: Forbidden: user jane must have \"get\" permission on all objects of the referenced paramKind (kind=ConfigMap, apiVersion=v1)";
+    assert!(refused.ends_with(why), "{refused}");
+    let mut without = policy.clone();
+    without["metadata"]["name"] = "b".into();
+    without["spec"].as_object_mut().unwrap().remove("paramKind");
+    as_jane(&api, "POST", &policies, &without).await.ok();
+    api.post(&policies, &policy).await.ok();
+    let bindings = format!("/apis/{group}/v1/validatingadmissionpolicybindings");
+    let gives = |policy: &str, mut params: Value| {
+        params["parameterNotFoundAction"] = "Allow".into();
+        json!({"metadata": {"name": "x"}, "spec": {
+            "policyName": policy, "validationActions": ["Deny"], "paramRef": params,
+        }})
+    };
+    for (policy, params, why) in [
+        (
+            "a",
+            json!({"name": "x", "namespace": "other"}),
+            "user jane does not have \"get\" permission on the object referenced by paramRef",
+        ),
+        (
+            "a",
+            json!({"selector": {}, "namespace": "default"}),
+            "user jane does not have \"list\" permission on the object referenced by paramRef",
+        ),
+        ("none", json!({"name": "x"}), "unable to get policy none to determine"),
+    ] {
+        let refused = as_jane(&api, "POST", &bindings, &gives(policy, params)).await;
+        let message = refused.fails(422, "Invalid");
+        assert!(message.contains(&format!("spec.paramRef: Forbidden: {why}")), "{message}");
+    }
+    let readable = gives("a", json!({"name": "x", "namespace": "default"}));
+    as_jane(&api, "POST", &bindings, &readable).await.ok();
 }

@@ -310,3 +310,24 @@ async fn the_addresses_of_a_load_balancer_go_with_the_type() {
         "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is LoadBalancer";
     assert!(message.contains(why), "{message}");
 }
+
+#[tokio::test]
+async fn external_ips_are_denied_where_a_flag_says_so_but_to_who_has_them() {
+    let api = Api::start().await;
+    let with = |name: &str, addresses: &[&str]| service(name, &json!({"externalIPs": addresses}));
+    api.post(SERVICES, &with("old", &["10.0.0.9"])).await.ok();
+    let config = Config { denies_external_ips: true, ..Config::default() };
+    let server = ApiServer::start(config, api.store.clone(), None).await.unwrap();
+    let api = api.with_server(server);
+    let message = api.post(SERVICES, &with("a", &["10.0.0.9"])).await.fails(403, "Forbidden");
+    assert!(message.ends_with("Use of external IPs is denied by admission control"), "{message}");
+    api.post(SERVICES, &with("a", &[])).await.ok();
+    let patch = async |addresses: &[&str]| {
+        let patch = json!({"spec": {"externalIPs": addresses, "type": "NodePort"}});
+        api.patch(&format!("{SERVICES}/old"), "merge-patch", &patch).await
+    };
+    patch(&["10.0.0.9"]).await.ok();
+    patch(&["10.0.0.9", "10.0.0.8"]).await.fails(403, "Forbidden");
+    patch(&[]).await.ok();
+    patch(&["10.0.0.9"]).await.fails(403, "Forbidden");
+}

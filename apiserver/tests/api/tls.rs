@@ -31,13 +31,16 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use crate::harness::{Api, CONFIG_MAPS, JSON, PODS, TABLE, pod};
+use crate::{
+    faulty::Faulty,
+    harness::{Api, CONFIG_MAPS, JSON, PODS, TABLE, pod},
+};
 
 /// A server on a port of this host, with the CA that its clients' certificates are of.
 pub(crate) struct Tls {
     pub(crate) api: Api,
     pki: Pki,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     _directory: TempDir,
 }
 
@@ -51,11 +54,31 @@ impl Tls {
     }
 
     pub(crate) async fn with_config(files: &TlsFiles, config: Config) -> Self {
+        Self::over(files, config, Api::with).await
+    }
+
+    /// The same, with a store that can be made to fail.
+    pub(crate) async fn faulty() -> (Self, Arc<Faulty>) {
+        let mut store = None;
+        let start = async |config| {
+            let (api, faulty) = Api::faulty_with(config).await;
+            store = Some(faulty);
+            api
+        };
+        let tls = Self::over(&TlsFiles::default(), Config::default(), start).await;
+        (tls, store.unwrap())
+    }
+
+    async fn over(
+        files: &TlsFiles,
+        config: Config,
+        start: impl AsyncFnOnce(Config) -> Api,
+    ) -> Self {
         component::install_crypto_provider();
         let directory = tempfile::tempdir().unwrap();
         let pki = Pki::open_or_create(directory.path()).unwrap();
         let kubelet_client = Some(pki.kubelet_client().unwrap());
-        let api = Api::with(Config { kubelet_client, ..config }).await;
+        let api = start(Config { kubelet_client, ..config }).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tls = pki.server_config_from(files, &["127.0.0.1".to_owned()]).unwrap();
@@ -97,7 +120,7 @@ impl Tls {
         })
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
 
@@ -106,7 +129,7 @@ impl Tls {
         self.connection_for(identity, b"http/1.1").await
     }
 
-    async fn connection_for(
+    pub(crate) async fn connection_for(
         &self,
         identity: Option<&Identity>,
         protocol: &[u8],
@@ -165,7 +188,7 @@ impl Tls {
     }
 
     /// A kubelet of node `n1` whose certificate is of another name, if so wished; it answers with the query.
-    async fn kubelet(&self, certified: &str) {
+    pub(crate) async fn kubelet(&self, certified: &str) {
         self.kubelet_of("n1", certified, kubelet()).await;
         self.api.post(PODS, &pod("p")).await.ok();
         let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n1"}});

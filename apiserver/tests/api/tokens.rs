@@ -237,7 +237,13 @@ async fn a_node_has_tokens_of_its_own_pods_only() {
     let mut pod = pod("p");
     pod["spec"]["serviceAccountName"] = json!("robot");
     pod["spec"]["nodeName"] = json!("n1");
-    api.post(PODS, &pod).await.ok();
+    let token = json!({"serviceAccountToken": {"path": "t"}});
+    pod["spec"]["volumes"] = json!([{"name": "t", "projected": {"sources": [token]}}]);
+    let uid = api.post(PODS, &pod).await.ok()["metadata"]["uid"].clone();
+    let mut elsewhere = pod.clone();
+    elsewhere["metadata"]["name"] = json!("q");
+    elsewhere["spec"]["nodeName"] = json!("n2");
+    api.post(PODS, &elsewhere).await.ok();
     let ask = async |node: &str, spec: Value| {
         let request = Request::post(format!("{ACCOUNTS}/robot/token"))
             .header(header::CONTENT_TYPE, JSON)
@@ -246,8 +252,13 @@ async fn a_node_has_tokens_of_its_own_pods_only() {
         let identity = Identity::new(format!("system:node:{node}"), &["system:nodes"]);
         Answer::of(api.request_as(identity, request).await).await
     };
-    let bound = json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p"}});
+    let bound =
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid}});
     ask("n1", bound.clone()).await.ok();
+    let mut shown = bound.clone();
+    shown["audiences"] = json!(["vault"]);
+    let why = ask("n1", shown).await.fails(403, "Forbidden");
+    assert!(why.contains("audience \"vault\" not found in pod spec volume"), "{why}");
     let begins = "serviceaccounts \"robot\" is forbidden: node requested token";
     assert_eq!(
         ask("n2", bound).await.fails(403, "Forbidden"),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use apiserver::{ApiServer, Config};
 use serde_json::json;
 
-use crate::harness::Api;
+use crate::{
+    faulty::{Fate, Faulty, Op},
+    harness::Api,
+};
 
 const EVENTS: &str = "/api/v1/namespaces/default/events";
 
@@ -44,6 +47,29 @@ async fn the_service_of_the_server_comes_back() {
     api.delete(path).await.ok();
     api.get(path).await.fails(404, "NotFound");
     until("the service is back", async || api.get(path).await.code == 200).await;
+}
+
+#[tokio::test]
+async fn a_role_that_a_start_can_not_complete_keeps_none_from_it_and_is_completed_later() {
+    let api = Api::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = format!("{rbac}/clusterroles/system:discovery");
+    let binding = format!("{rbac}/clusterrolebindings/cluster-admin");
+    for path in [&role, &binding] {
+        api.delete(path).await.ok();
+    }
+    api.server.stop().await;
+    let faulty = Faulty::over(api.store.clone());
+    faulty.rule(|op, key| {
+        let is_it = op == Op::Put && key.ends_with("/clusterroles/system:discovery");
+        if is_it { Fate::Refuse } else { Fate::Pass }
+    });
+    let again = ApiServer::start(Config::default(), faulty.clone(), None).await.unwrap();
+    let api = api.with_server(again);
+    api.get(&binding).await.ok();
+    api.get(&role).await.fails(404, "NotFound");
+    faulty.rule(|_, _| Fate::Pass);
+    until("the role is there", async || api.get(&role).await.code == 200).await;
 }
 
 #[tokio::test]

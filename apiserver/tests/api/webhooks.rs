@@ -35,19 +35,21 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslice
 type Answering = dyn Fn(&str, &Value) -> Value + Send + Sync;
 
 /// A server of webhooks: what it answers is a function of the path and the request.
-struct Hooks {
-    address: SocketAddr,
+pub(crate) struct Hooks {
+    pub(crate) address: SocketAddr,
     /// Its authority's certificate.
-    authority: String,
+    pub(crate) authority: String,
     seen: Mutex<Vec<(String, Value)>>,
     answer: Box<Answering>,
     /// Asked at `/hang`, and the question dropped.
-    asked: Notify,
-    dropped: Notify,
+    pub(crate) asked: Notify,
+    pub(crate) dropped: Notify,
 }
 
 impl Hooks {
-    async fn start(answer: impl Fn(&str, &Value) -> Value + Send + Sync + 'static) -> Arc<Self> {
+    pub(crate) async fn start(
+        answer: impl Fn(&str, &Value) -> Value + Send + Sync + 'static,
+    ) -> Arc<Self> {
         component::install_crypto_provider();
         let (authority, tls) = certificates();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -70,14 +72,14 @@ impl Hooks {
     }
 
     /// What it was asked at a path.
-    fn seen(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn seen(&self, path: &str) -> Vec<Value> {
         let seen = self.seen.lock();
         let of_it = seen.iter().filter(|(at, _)| at == path);
         of_it.map(|(_, request)| request.clone()).collect()
     }
 
     /// A webhook of a configuration, with this beside; it is named by its path.
-    fn webhook(&self, path: &str, more: Value) -> Value {
+    pub(crate) fn webhook(&self, path: &str, more: Value) -> Value {
         let mut hook = json!({
             "name": format!("{path}.example.com"),
             "clientConfig": {
@@ -96,7 +98,7 @@ impl Hooks {
     }
 }
 
-fn certificates() -> (String, TlsAcceptor) {
+pub(crate) fn certificates() -> (String, TlsAcceptor) {
     let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -110,7 +112,7 @@ fn certificates() -> (String, TlsAcceptor) {
     (authority, TlsAcceptor::from(Arc::new(config.unwrap())))
 }
 
-async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router) {
+pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router) {
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, routes) = (tls.clone(), routes.clone());
         tokio::spawn(async move {
@@ -125,8 +127,10 @@ async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router) {
 async fn review(
     State(hooks): State<Arc<Hooks>>,
     uri: http::Uri,
+    headers: http::HeaderMap,
     Json(review): Json<Value>,
 ) -> Json<Value> {
+    assert_eq!(headers["accept"], "application/json, */*");
     let (path, request) = (uri.path().trim_start_matches('/'), &review["request"]);
     hooks.seen.lock().push((path.to_owned(), request.clone()));
     let mut response = (hooks.answer)(path, request);
@@ -159,7 +163,7 @@ fn patch(operations: &Value) -> Value {
 }
 
 /// Configures webhooks; `kind` is `mutating` or `validating`. What is written next is admitted by them.
-async fn configure(api: &Api, kind: &str, name: &str, hooks: &[Value]) {
+pub(crate) async fn configure(api: &Api, kind: &str, name: &str, hooks: &[Value]) {
     let collection = format!("{GROUP}/{kind}webhookconfigurations");
     let configuration = json!({"metadata": {"name": name}, "webhooks": hooks});
     api.post(&collection, &configuration).await.ok();
@@ -214,6 +218,40 @@ async fn one_after_another_may_change_an_object_and_all_may_refuse_it() {
     assert_eq!(asked[1]["options"]["kind"], "PatchOptions");
     assert_eq!(asked.len(), 2, "what is refused of the latest state isn't tried again");
     assert_eq!(api.get(&format!("{CONFIG_MAPS}/m")).await.ok()["data"]["a"], "b");
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_only_where_its_conditions_hold() {
+    let hooks = Hooks::start(|path, _| match path {
+        "change" => patch(&json!([{"op": "add", "path": "/data/changed", "value": "yes"}])),
+        _ => json!({"allowed": false}),
+    })
+    .await;
+    let api = Api::start().await;
+    let conditions = |expressions: &[&str]| {
+        let named = expressions.iter().enumerate();
+        let named = named.map(|(i, it)| json!({"name": format!("c{i}"), "expression": it}));
+        json!({"matchConditions": named.collect::<Vec<_>>()})
+    };
+    let me = "request.userInfo.username == 'kubernetes-admin' && request.namespace == 'default'";
+    let may = "authorizer.requestResource.check('create').allowed()";
+    let named = "object.metadata.name.startsWith('m') && oldObject == null";
+    let mine = hooks.webhook("change", conditions(&[me, may, named]));
+    configure(&api, "mutating", "a", &[mine]).await;
+    let strict = hooks.webhook("check", conditions(&["object.data.missing == 'x'"]));
+    configure(&api, "validating", "b", &[strict]).await;
+    let why = api.post(CONFIG_MAPS, &map("m")).await.fails(403, "Forbidden");
+    let expected = "configmaps \"m\" is forbidden: expression 'object.data.missing == 'x'' resulted in error: no such key: missing";
+    assert_eq!(why, expected);
+    let ignore = json!([{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]);
+    let strict = format!("{GROUP}/validatingwebhookconfigurations/b");
+    api.patch(&strict, "json-patch", &ignore).await.ok();
+    api.get(&format!("{GROUP}/validatingwebhookconfigurations")).await.ok();
+    let made = api.post(CONFIG_MAPS, &map("m")).await.ok();
+    assert_eq!(made["data"]["changed"], "yes");
+    assert!(api.post(CONFIG_MAPS, &map("other")).await.ok()["data"]["changed"].is_null());
+    assert!(hooks.seen("check").is_empty());
+    assert_eq!(hooks.seen("change").len(), 2);
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod cis;
 mod connections;
 mod duties;
+mod encrypting;
+mod envtest;
+mod histories;
 mod hostile;
 mod kills;
 mod secured;

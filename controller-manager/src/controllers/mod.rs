@@ -3,14 +3,19 @@
 mod bootstrap_tokens;
 mod certificate_signing_requests;
 mod cluster_role_aggregation;
+mod cron_job;
+mod daemon_set;
 mod deployment;
+mod disruption;
 mod dns;
 mod function;
 mod function_autoscaler;
 mod garbage_collector;
+mod gateway;
 mod gpu_job;
 mod horizontal_pod_autoscaler;
 mod ingress;
+mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -22,8 +27,13 @@ mod resource_quota;
 mod root_ca_publisher;
 mod router;
 mod service_account;
+mod service_cidr;
 mod service_endpoints;
+mod service_load_balancer;
+mod stateful_set;
 mod taint_eviction;
+mod volume_binder;
+mod volume_protection;
 mod workflow;
 mod workflow_run;
 
@@ -40,12 +50,19 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
     let monitor = node_lifecycle::monitor(context);
     let pools = function::Pools::new(context);
     let objects = Arc::<garbage_collector::Monitors>::default();
+    let certificates = ingress::certificates(context, tasks);
     let workers = &context.settings.workers;
     let mut all = vec![
         replicaset::register(context).with_workers(workers.concurrent_replicaset_syncs),
         replicaset::register_replication_controllers(context)
             .with_workers(workers.concurrent_rc_syncs),
         deployment::register(context).with_workers(workers.concurrent_deployment_syncs),
+        job::register(context).with_workers(workers.concurrent_job_syncs),
+        job::register_orphans(context),
+        cron_job::register(context).with_workers(workers.concurrent_cron_job_syncs),
+        disruption::register(context),
+        stateful_set::register(context).with_workers(workers.concurrent_statefulset_syncs),
+        daemon_set::register(context).with_workers(workers.concurrent_daemonset_syncs),
         // One after another: two workers could give the same addresses away.
         node_ipam::register(context),
         node_lifecycle::register(context, &monitor, tasks)
@@ -57,6 +74,10 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
             .with_workers(workers.concurrent_endpoint_syncs),
         service_endpoints::register_slices(context)
             .with_workers(workers.concurrent_service_endpoint_syncs),
+        service_endpoints::register_mirror(context)
+            .with_workers(workers.mirroring_concurrent_service_endpoint_syncs),
+        // One after another: two workers could give one address to two Services.
+        service_load_balancer::register(context),
         namespace::register(context).with_workers(workers.concurrent_namespace_syncs),
         service_account::register(context).with_workers(workers.concurrent_serviceaccount_syncs),
         garbage_collector::register(context, &objects, tasks)
@@ -69,7 +90,9 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         function_autoscaler::register(context, pools, tasks)
             .with_workers(workers.concurrent_function_autoscaler_syncs),
         dns::register(context).with_workers(workers.concurrent_dns_syncs),
-        ingress::register(context, tasks).with_workers(workers.concurrent_ingress_syncs),
+        ingress::register(context, &certificates).with_workers(workers.concurrent_ingress_syncs),
+        // One after another: it looks at all of them.
+        gateway::register(context, &certificates, tasks),
         gpu_job::register(context).with_workers(workers.concurrent_gpu_job_syncs),
         horizontal_pod_autoscaler::register(context, tasks)
             .with_workers(workers.concurrent_horizontal_pod_autoscaler_syncs),
@@ -77,6 +100,10 @@ pub fn all(context: &Context, tasks: &mut JoinSet<()>) -> Vec<Registered> {
         certificate_signing_requests::register_approver(context),
         certificate_signing_requests::register_cleaner(context),
         bootstrap_tokens::register(context, tasks),
+        service_cidr::register(context),
+        // One after another: two workers could give two claims one volume.
+        volume_binder::register(context),
+        volume_protection::register(context),
         workflow::register(context).with_workers(workers.concurrent_workflow_syncs),
         workflow_run::register(context).with_workers(workers.concurrent_workflow_run_syncs),
     ];
@@ -101,24 +128,26 @@ mod tests {
     use crate::frame::{Informer, ObjectKey};
     use crate::functions::FunctionArgs;
     use crate::gpu_jobs::GpuJobArgs;
-    use crate::network::Network;
     use crate::workers::{WorkersArgs, tests::parsed};
 
     use super::*;
 
     pub(super) fn context(listwatch: ListWatch, workers: WorkersArgs) -> Context {
-        let pod_network = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
+        let pod_network = crate::network::tests::network("10.244.0.0/16");
         let signing = Some(crate::signing::tests::signing());
         let (root_ca, eviction) = (Some("PEM".to_owned()), EvictionArgs::default());
         let (functions, gpu_jobs) = (FunctionArgs::default(), GpuJobArgs::default());
         let settings = Settings {
             pod_network,
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
             root_ca,
+            reserved_addresses: Vec::new(),
             signing,
             eviction,
             workers,
             functions,
             gpu_jobs,
+            load_balancer_pool: crate::load_balancer_pool::Pool::default(),
             prometheus_url: None,
         };
         Context::new(listwatch, settings, Tasks::default())
@@ -131,6 +160,10 @@ mod tests {
             ("replicaset", "replicaset-controller"),
             ("rc", "replication-controller"),
             ("deployment", "deployment-controller"),
+            ("job", "job-controller"),
+            ("cron-job", "cronjob-controller"),
+            ("statefulset", "statefulset-controller"),
+            ("daemonset", "daemonset-controller"),
             ("endpoint", "endpoint-controller"),
             ("service-endpoint", "endpointslice-controller"),
             ("namespace", "namespace-controller"),
@@ -162,15 +195,23 @@ mod tests {
         let mut expected: Vec<_> = numbered().map(|(number, (_, name))| (name, number)).collect();
         expected.extend(
             [
+                "job-orphan-pod-controller",
+                "disruption-controller",
                 "node-ipam-controller",
                 "clusterrole-aggregation-controller",
                 "certificatesigningrequest-approving-controller",
                 "certificatesigningrequest-cleaner-controller",
                 "certificatesigningrequest-signing-controller",
                 "token-cleaner-controller",
+                "service-cidr-controller",
+                "persistentvolume-binder",
+                "service-lb-controller",
+                "volume-protection-controller",
+                "gateway-controller",
             ]
             .map(|name| (name, 1)),
         );
+        expected.push(("endpointslice-mirroring-controller", 5));
         for (name, workers) in &expected {
             let described = format!("controller: {name:?}, workers: {workers},");
             assert!(all.contains(&described), "no {described} in {all}");
@@ -178,57 +219,84 @@ mod tests {
         assert_eq!(all.matches("workers: ").count(), expected.len(), "{all}");
     }
 
+    /// The kinds that each controller reads.
+    const READS: &[(&str, &[&str])] = &[
+        ("deployment-controller", &["deployments", "replicasets", "pods"]),
+        ("replicaset-controller", &["pods", "replicasets"]),
+        (
+            "statefulset-controller",
+            &["pods", "statefulsets", "controllerrevisions", "persistentvolumeclaims"],
+        ),
+        ("daemonset-controller", &["pods", "nodes", "daemonsets", "controllerrevisions"]),
+        ("replication-controller", &["pods", "replicationcontrollers"]),
+        ("job-controller", &["pods", "jobs"]),
+        ("job-orphan-pod-controller", &["pods", "jobs"]),
+        ("cronjob-controller", &["jobs", "cronjobs"]),
+        ("disruption-controller", &["pods", "poddisruptionbudgets", "replicasets", "deployments"]),
+        ("node-ipam-controller", &["nodes"]),
+        ("node-controller", &["pods", "nodes", "leases"]),
+        ("taint-eviction-controller", &["pods", "nodes", "leases"]),
+        ("pod-garbage-collector", &["pods", "nodes"]),
+        ("endpoint-controller", &["services", "pods", "endpoints"]),
+        ("endpointslice-controller", &["services", "pods", "endpointslices", "nodes"]),
+        ("endpointslice-mirroring-controller", &["services", "endpoints", "endpointslices"]),
+        ("service-lb-controller", &["services", "nodes"]),
+        ("namespace-controller", &["namespaces", "pods"]),
+        ("serviceaccount-controller", &["namespaces", "serviceaccounts"]),
+        ("garbage-collector", &[]),
+        (
+            "resourcequota-controller",
+            &["resourcequotas", "pods", "services", "persistentvolumeclaims"],
+        ),
+        ("function-controller", &["functions", "replicasets", "pods"]),
+        ("function-image-controller", &["functions", "replicasets", "pods"]),
+        ("warm-pool-controller", &["functions", "replicasets", "pods"]),
+        ("function-autoscaler", &["functions", "replicasets", "leases"]),
+        (
+            "gpu-job-controller",
+            &["serviceaccounts", "roles", "rolebindings", "gpujobs", "pods", "nodes", "namespaces"],
+        ),
+        ("dns-controller", &["dnses", "ingresses", "ingressclasses", "services"]),
+        (
+            "ingress-controller",
+            &["dnses", "ingresses", "ingressclasses", "services", "nodes", "secrets"],
+        ),
+        (
+            "gateway-controller",
+            &[
+                "gatewayclasses",
+                "gateways",
+                "httproutes",
+                "referencegrants",
+                "services",
+                "namespaces",
+                "secrets",
+            ],
+        ),
+        ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
+        ("workflow-controller", &["workflows", "workflowruns", "functions"]),
+        ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
+        ("clusterrole-aggregation-controller", &["clusterroles"]),
+        (
+            "certificatesigningrequest-approving-controller",
+            &["certificatesigningrequests", "nodes", "services", "endpoints"],
+        ),
+        ("certificatesigningrequest-cleaner-controller", &["certificatesigningrequests"]),
+        ("certificatesigningrequest-signing-controller", &["certificatesigningrequests"]),
+        ("token-cleaner-controller", &["secrets"]),
+        ("service-cidr-controller", &["servicecidrs"]),
+        (
+            "persistentvolume-binder",
+            &["persistentvolumes", "persistentvolumeclaims", "storageclasses", "pods", "nodes"],
+        ),
+        ("volume-protection-controller", &["pods", "persistentvolumeclaims", "persistentvolumes"]),
+    ];
+
     #[tokio::test]
     async fn each_controller_waits_for_what_it_reads() {
         let plane = testkit::ControlPlane::start().await;
         let all = all(&context(plane.listwatch(), WorkersArgs::default()), &mut JoinSet::new());
-        for (name, reads) in [
-            ("deployment-controller", &["deployments", "replicasets", "pods"] as &[_]),
-            ("replicaset-controller", &["pods", "replicasets"]),
-            ("replication-controller", &["pods", "replicationcontrollers"]),
-            ("node-ipam-controller", &["nodes"]),
-            ("node-controller", &["pods", "nodes", "leases"]),
-            ("taint-eviction-controller", &["pods", "nodes", "leases"]),
-            ("pod-garbage-collector", &["pods", "nodes"]),
-            ("endpoint-controller", &["services", "pods", "endpoints"]),
-            ("endpointslice-controller", &["services", "pods", "endpointslices", "nodes"]),
-            ("namespace-controller", &["namespaces", "pods"]),
-            ("serviceaccount-controller", &["namespaces", "serviceaccounts"]),
-            ("garbage-collector", &[]),
-            ("resourcequota-controller", &["resourcequotas", "pods", "services"]),
-            ("function-controller", &["functions", "replicasets", "pods"]),
-            ("function-image-controller", &["functions", "replicasets", "pods"]),
-            ("warm-pool-controller", &["functions", "replicasets", "pods"]),
-            ("function-autoscaler", &["functions", "replicasets", "leases"]),
-            (
-                "gpu-job-controller",
-                &[
-                    "serviceaccounts",
-                    "roles",
-                    "rolebindings",
-                    "gpujobs",
-                    "pods",
-                    "nodes",
-                    "namespaces",
-                ],
-            ),
-            ("dns-controller", &["dnses", "ingresses", "ingressclasses", "services"]),
-            (
-                "ingress-controller",
-                &["dnses", "ingresses", "ingressclasses", "services", "nodes", "secrets"],
-            ),
-            ("horizontal-pod-autoscaler", &["horizontalpodautoscalers", "pods"]),
-            ("workflow-controller", &["workflows", "workflowruns", "functions"]),
-            ("root-ca-certificate-publisher-controller", &["namespaces", "configmaps"]),
-            ("clusterrole-aggregation-controller", &["clusterroles"]),
-            (
-                "certificatesigningrequest-approving-controller",
-                &["certificatesigningrequests", "nodes", "services", "endpoints"],
-            ),
-            ("certificatesigningrequest-cleaner-controller", &["certificatesigningrequests"]),
-            ("certificatesigningrequest-signing-controller", &["certificatesigningrequests"]),
-            ("token-cleaner-controller", &["secrets"]),
-        ] {
+        for (name, reads) in READS {
             let of_it = format!("controller: {name:?}");
             let debug = all.iter().map(|controller| format!("{controller:?}"));
             let described = debug.into_iter().find(|text| text.contains(&of_it)).unwrap();
@@ -269,9 +337,19 @@ mod tests {
             ("namespaces", weak(&all.namespaces)),
             ("deployments", weak(&all.deployments)),
             ("replica sets", weak(&all.replica_sets)),
+            ("stateful sets", weak(&all.stateful_sets)),
+            ("daemon sets", weak(&all.daemon_sets)),
+            ("controller revisions", weak(&all.controller_revisions)),
+            ("claims", weak(&all.persistent_volume_claims)),
+            ("volumes", weak(&all.persistent_volumes)),
+            ("storage classes", weak(&all.storage_classes)),
             ("replication controllers", weak(&all.replication_controllers)),
+            ("jobs", weak(&all.jobs)),
+            ("budgets of disruptions", weak(&all.pod_disruption_budgets)),
+            ("cron jobs", weak(&all.cron_jobs)),
             ("resource quotas", weak(&all.resource_quotas)),
             ("services", weak(&all.services)),
+            ("service ranges", weak(&all.service_cidrs)),
             ("endpoints", weak(&all.endpoints)),
             ("endpoint slices", weak(&all.endpoint_slices)),
             ("service accounts", weak(&all.service_accounts)),

@@ -1,4 +1,4 @@
-//! Gives every node its part of the pod addresses (`spec.podCIDR`). What is free is read off the nodes
+//! Gives every node its part of the pod addresses, one of each family that these have (`spec.podCIDRs`). What is free is read off the nodes
 //! themselves, so a deleted node's part is free again without any bookkeeping.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use api_types::api::core::v1::Node;
 use component::events::{EventType, Recorder};
-use ipnet::Ipv4Net;
+use component::network::Networks;
+use ipnet::IpNet;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -40,19 +41,23 @@ fn watch(nodes: &Arc<Informer<Node>>, queue: &Arc<WorkQueue>) {
     let (queue, all) = (queue.clone(), Arc::downgrade(nodes));
     nodes.on_change(move |change: &Change<Node>| {
         let poor = match &change.new {
-            Some(node) if cidr_of(node).is_none() => vec![node.clone()],
+            Some(node) if is_without(node) => vec![node.clone()],
             Some(_) => Vec::new(),
-            None => all
-                .upgrade()
-                .map_or_else(Vec::new, |all| all.filter(|node| cidr_of(node).is_none())),
+            None => all.upgrade().map_or_else(Vec::new, |all| all.filter(is_without)),
         };
         poor.iter().for_each(|node| queue.add(ObjectKey::of(&node.metadata)));
     });
 }
 
-fn cidr_of(node: &Node) -> Option<Ipv4Net> {
-    let given: Ipv4Net = node.spec.as_ref()?.pod_cidr.as_deref()?.parse().ok()?;
-    Some(given.trunc())
+/// What was given once stays as it is, whatever families the cluster has by now (Kubernetes: `podCIDRs` can't be changed).
+fn is_without(node: &Node) -> bool {
+    cidrs_of(node).next().is_none()
+}
+
+fn cidrs_of(node: &Node) -> impl Iterator<Item = IpNet> {
+    let spec = node.spec.iter();
+    let given = spec.flat_map(|spec| spec.pod_cidr.iter().chain(spec.pod_cidrs.iter().flatten()));
+    given.filter_map(|cidr| cidr.parse().ok()).map(|cidr: IpNet| cidr.trunc())
 }
 
 struct NodeIpam {
@@ -64,10 +69,10 @@ struct NodeIpam {
     promised: Mutex<HashMap<String, Promise>>,
 }
 
-/// A part that a node gets, or has got: the write may have arrived even if its answer did not.
+/// The parts that a node gets, or has got: the write may have arrived even if its answer did not.
 #[derive(Clone, Copy, Debug)]
 struct Promise {
-    part: Ipv4Net,
+    parts: Networks,
     written: bool,
 }
 
@@ -93,12 +98,12 @@ impl Controller for NodeIpam {
         let all = self.nodes.list();
         let used = self.used(&all);
         let node = all.iter().find(|node| nodes::name(node) == key.name);
-        let Some(node) = node.filter(|node| cidr_of(node).is_none()) else {
+        let Some(node) = node.filter(|node| is_without(node)) else {
             return Ok(Next::Change);
         };
         match self.promise(node, &used) {
             Some(Promise { written: true, .. }) => {}
-            Some(Promise { part, .. }) => self.give(key, node, part).await?,
+            Some(Promise { parts, .. }) => self.give(key, node, parts).await?,
             None => {
                 let message = "All pod addresses of the cluster are given away";
                 self.recorder.about(&**node, EventType::Warning, "CIDRNotAvailable", message);
@@ -111,40 +116,40 @@ impl Controller for NodeIpam {
 
 impl NodeIpam {
     /// A promise holds until the store shows the node with a part, or not at all.
-    fn used(&self, all: &[Arc<Node>]) -> BTreeSet<Ipv4Net> {
+    fn used(&self, all: &[Arc<Node>]) -> BTreeSet<IpNet> {
         let waiting: HashSet<&str> =
-            all.iter().filter(|node| cidr_of(node).is_none()).map(|node| uid(node)).collect();
+            all.iter().filter(|node| is_without(node)).map(|node| uid(node)).collect();
         let mut promised = self.promised.lock();
         promised.retain(|uid, _| waiting.contains(uid.as_str()));
-        let seen = all.iter().filter_map(|node| cidr_of(node));
-        seen.chain(promised.values().map(|promise| promise.part)).collect()
+        let seen = all.iter().flat_map(|node| cidrs_of(node));
+        seen.chain(promised.values().flat_map(|promise| promise.parts.iter())).collect()
     }
 
     /// What the node was promised, or is from now on; `None` if nothing is free.
-    fn promise(&self, node: &Node, used: &BTreeSet<Ipv4Net>) -> Option<Promise> {
+    fn promise(&self, node: &Node, used: &BTreeSet<IpNet>) -> Option<Promise> {
         let mut promised = self.promised.lock();
         if let Some(promise) = promised.get(uid(node)) {
             return Some(*promise);
         }
-        let promise = Promise { part: self.network.free(used)?, written: false };
+        let promise = Promise { parts: self.network.free(used)?, written: false };
         promised.insert(uid(node).to_owned(), promise);
         Some(promise)
     }
 
-    async fn give(&self, key: &ObjectKey, node: &Node, part: Ipv4Net) -> Result<(), Error> {
+    async fn give(&self, key: &ObjectKey, node: &Node, parts: Networks) -> Result<(), Error> {
         let api = Api::<Node>::all(self.client.clone());
-        let text = part.to_string();
+        let texts: Vec<_> = parts.iter().map(|part| part.to_string()).collect();
         let patch = Patch::Merge(json!({
             "metadata": {"uid": node.metadata.uid},
-            "spec": {"podCIDR": text, "podCIDRs": [text]},
+            "spec": {"podCIDR": texts[0], "podCIDRs": texts},
         }));
         let patched = api.patch(&key.name, &PatchParams::default(), &patch).await;
         let patched = patched.unless_gone("writing a node's pod addresses");
         let mut promised = self.promised.lock();
         match &patched {
             Ok(Some(_)) => {
-                tracing::info!(node = %key, %part, "pod addresses given");
-                promised.insert(uid(node).to_owned(), Promise { part, written: true });
+                tracing::info!(node = %key, %parts, "pod addresses given");
+                promised.insert(uid(node).to_owned(), Promise { parts, written: true });
             }
             Err(error) if !error.is_refusal() => {}
             Ok(None) | Err(_) => drop(promised.remove(uid(node))),
@@ -166,12 +171,13 @@ mod tests {
     use testkit::{ControlPlane, node};
 
     use super::*;
+    use crate::network::tests::network;
 
     fn ipam(plane: &ControlPlane) -> NodeIpam {
         NodeIpam {
             client: plane.client(),
             recorder: Recorder::new(&component::Tasks::default(), plane.client(), NAME, ""),
-            network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
+            network: network("10.244.0.0/16"),
             nodes: Arc::default(),
             promised: Mutex::default(),
         }
@@ -225,8 +231,7 @@ mod tests {
     #[tokio::test]
     async fn when_all_addresses_are_given_away_a_node_waits_for_another_to_go() {
         let plane = ControlPlane::start().await;
-        let network = Network::new("10.244.0.0/24".parse().unwrap(), 24).unwrap();
-        let ipam = NodeIpam { network, ..ipam(&plane) };
+        let ipam = NodeIpam { network: network("10.244.0.0/24"), ..ipam(&plane) };
         let queue = Arc::new(WorkQueue::default());
         let (rich, poor) = (create(&plane, "rich").await, create(&plane, "poor").await);
         ipam.nodes.take_in(Event::Apply(rich.clone()));
@@ -253,5 +258,25 @@ mod tests {
         ipam.nodes.take_in(Event::Apply(create(&plane, "new").await));
         ipam.reconcile(&ObjectKey::cluster("new")).await.unwrap();
         assert_eq!(given(&plane, "new").await.as_deref(), Some("10.244.0.0/24"));
+    }
+
+    #[tokio::test]
+    async fn a_node_gets_a_part_of_each_family_once() {
+        let plane = ControlPlane::start().await;
+        let both = network("10.244.0.0/16,fd00:10:244::/56");
+        let ipam = NodeIpam { network: both, ..ipam(&plane) };
+        let nodes = Api::<Node>::all(plane.client());
+        let mut old = create(&plane, "old").await;
+        old.spec.get_or_insert_default().pod_cidr = Some("10.244.0.0/24".to_owned());
+        ipam.nodes.take_in(Event::Apply(old));
+        ipam.nodes.take_in(Event::Apply(create(&plane, "new").await));
+        for name in ["old", "new"] {
+            ipam.reconcile(&ObjectKey::cluster(name)).await.unwrap();
+        }
+        let spec = nodes.get("new").await.unwrap().spec.unwrap();
+        let parts = ["10.244.1.0/24", "fd00:10:244::/64"].map(str::to_owned);
+        assert_eq!((spec.pod_cidr.as_ref(), spec.pod_cidrs), (parts.first(), Some(parts.to_vec())));
+        // One of a cluster of one family keeps what it has.
+        assert_eq!(given(&plane, "old").await, None);
     }
 }

@@ -283,7 +283,10 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_is_heard_of_meanwhile_stays() {
         let plane = testkit::ControlPlane::start().await;
-        let mut context = super::super::tests::context(plane.listwatch(), WorkersArgs::default());
+        let mut context = super::super::tests::context(
+            plane.listwatch_as("kube-controller-manager"),
+            WorkersArgs::default(),
+        );
         assert!(register(&context).is_none());
         context.settings.eviction.node_removal_after = Some(Duration::from_secs(60));
         let controller = NodeRemoval {

@@ -18,6 +18,10 @@ use super::working::Working;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
+/// A key is looked at again after this time at the latest: users say for how long some delays are, and no clock goes on
+/// for as long as they can say.
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// The queue.
 #[derive(Debug, Default)]
 pub struct WorkQueue {
@@ -62,9 +66,9 @@ impl WorkQueue {
         }
     }
 
-    /// The key is worth a look after a time, if not before.
+    /// The key is worth a look after a time, if not before; after a year in any case.
     pub fn add_after(&self, key: ObjectKey, delay: Duration) {
-        self.state.lock().add_at(key, Instant::now() + delay);
+        self.state.lock().add_at(key, Instant::now() + delay.min(LONGEST_DELAY));
         self.changed.notify_one();
     }
 
@@ -252,6 +256,15 @@ mod tests {
         });
         queue.add(key("a"));
         assert_eq!(worker.await.unwrap(), key("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_delay_may_be_longer_than_any_clock_goes_on() {
+        let queue = WorkQueue::default();
+        queue.add_after(key("a"), Duration::MAX);
+        queue.add_after(key("b"), Duration::from_secs(i64::MAX.unsigned_abs()));
+        queue.add_after(key("c"), Duration::from_secs(5));
+        assert_eq!(queue.next().await, key("c"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,6 +37,8 @@ pub(crate) struct Claims<O: Owner, C> {
     store: Arc<Informer<C>>,
     expectations: Arc<Expectations>,
     may_be_adopted: fn(&C) -> bool,
+    finalizer: Option<&'static str>,
+    is_member: fn(&O, &C) -> bool,
     kind: O::DynamicType,
 }
 
@@ -49,7 +51,25 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
         expectations: Arc<Expectations>,
         may_be_adopted: fn(&C) -> bool,
     ) -> Self {
-        Self { client, store, expectations, may_be_adopted, kind }
+        Self {
+            client,
+            store,
+            expectations,
+            may_be_adopted,
+            finalizer: None,
+            is_member: |_, _| true,
+            kind,
+        }
+    }
+
+    /// What is adopted gets this finalizer, and loses it when it is released.
+    pub(crate) fn holding(self, finalizer: &'static str) -> Self {
+        Self { finalizer: Some(finalizer), ..self }
+    }
+
+    /// What is not the owner's by more than its labels is none of its business.
+    pub(crate) fn with_members(self, is_member: fn(&O, &C) -> bool) -> Self {
+        Self { is_member, ..self }
     }
 
     /// The objects that are the owner's as it is.
@@ -68,8 +88,11 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
         if !claim.adopt.is_empty() && !self.may_adopt(key, owner).await? {
             return Ok(claim.owned);
         }
-        let changes = claim.adopt.iter().chain(&claim.release);
-        let patches = changes.map(|(object, owners)| self.patch_owners(key, object, owners));
+        let adopted = claim.adopt.iter().map(|(object, owners)| (object, owners, true));
+        let released = claim.release.iter().map(|(object, owners)| (object, owners, false));
+        let patches = adopted.chain(released).map(|(object, owners, is_adopted)| {
+            self.patch_owners(key, object, owners, self.finalizers(object.meta(), is_adopted))
+        });
         join_all(patches).await.into_iter().collect::<Result<Vec<()>, Error>>()?;
         let adopted = claim.adopt.into_iter().map(|(object, _)| object);
         Ok(claim.owned.into_iter().chain(adopted).collect())
@@ -79,7 +102,8 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
         let metadata = owner.meta();
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        let candidates = self.store.claimable(namespace, uid, selector);
+        let mut candidates = self.store.claimable(namespace, uid, selector);
+        candidates.retain(|object| (self.is_member)(owner, object));
         let reference = controller_reference_of(owner, &self.kind);
         decide(metadata, reference.as_ref(), selector, &candidates, self.may_be_adopted)
     }
@@ -97,18 +121,30 @@ impl<O: Owner, C: Claimed> Claims<O, C> {
         }))
     }
 
+    /// The finalizers of an object that changes hands.
+    fn finalizers(&self, metadata: &ObjectMeta, is_adopted: bool) -> Option<Vec<String>> {
+        let ours = self.finalizer?;
+        let known = metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != ours);
+        Some(known.cloned().chain(is_adopted.then(|| ours.to_owned())).collect())
+    }
+
     async fn patch_owners(
         &self,
         key: &ObjectKey,
         object: &C,
         owners: &OwnerReferences,
+        finalizers: Option<Vec<String>>,
     ) -> Result<(), Error> {
         let metadata = object.meta();
-        let patch = Patch::Merge(json!({"metadata": {
+        let mut patch = json!({"metadata": {
             "uid": metadata.uid,
             "resourceVersion": metadata.resource_version,
             "ownerReferences": owners,
-        }}));
+        }});
+        if let Some(finalizers) = finalizers {
+            patch["metadata"]["finalizers"] = json!(finalizers);
+        }
+        let patch = Patch::Merge(patch);
         let name = metadata.name.as_deref().unwrap_or_default();
         let api = Api::<C>::namespaced(self.client.clone(), &key.namespace);
         let patched = api.patch(name, &PatchParams::default(), &patch).await;

@@ -5,6 +5,7 @@
 //! it wanted, however far the store lags behind, and though answers are lost.
 
 mod claim;
+mod finalizer;
 mod slow_start;
 pub(crate) mod victims;
 
@@ -28,6 +29,7 @@ use crate::indexes::Selecting;
 use crate::owners::{Owner, controller_of, controller_reference_of, is_controlled_by};
 
 pub(crate) use claim::Claims;
+pub(crate) use finalizer::remove_finalizer;
 
 /// Has the owners that a change of a pod concerns put into the queue: its controller, or else all that would adopt it.
 pub(crate) fn watch<O: Owner + Selecting>(
@@ -189,6 +191,29 @@ impl<O: Owner> PodControl<O> {
             self.tell(owner, EventType::Normal, "SuccessfulDelete", message);
         }
         Ok(())
+    }
+
+    /// Takes this finalizer from the pods, all at once. The uids of those that do not have it any more.
+    pub(crate) async fn remove_finalizer(
+        &self,
+        key: &ObjectKey,
+        pods: &[Arc<Pod>],
+        finalizer: &str,
+    ) -> (HashSet<String>, Result<(), Error>) {
+        let one = async |pod: &Arc<Pod>| {
+            let left = remove_finalizer(&self.client, pod, finalizer).await?;
+            left.iter().for_each(|pod| self.expectations.written(key, self.pods.mark(pod)));
+            Ok(pod.metadata.uid.clone().unwrap_or_default())
+        };
+        let all = join_all(pods.iter().map(one)).await;
+        let (mut free, mut result) = (HashSet::new(), Ok(()));
+        for it in all {
+            match it {
+                Ok(uid) => drop(free.insert(uid)),
+                Err(error) => result = Err(error),
+            }
+        }
+        (free, result)
     }
 
     fn tell(&self, owner: &O, type_: EventType, reason: &str, message: String) {

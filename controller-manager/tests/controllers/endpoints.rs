@@ -3,9 +3,9 @@
 use api_types::api::core::v1::{Endpoints, Node, Pod, Service};
 use api_types::api::discovery::v1::EndpointSlice;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use testkit::{node, pod, service, wait};
+use testkit::{ControlPlane, node, pod, service, wait};
 
 use crate::{Cluster, create, list, patch_status};
 
@@ -37,6 +37,37 @@ async fn until_addresses(slices: &Api<EndpointSlice>, expected: &[(&str, bool)])
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn slices_are_of_each_family_that_the_service_has() {
+    let ranges = "10.96.0.0/16,fd00:10:96::/112".parse().unwrap();
+    let plane = ControlPlane::builder().config(|config| config.service_cidr = ranges);
+    let cluster = Cluster::over(plane.start().await);
+    let (services, pods) = (cluster.api::<Service>(), cluster.api::<Pod>());
+    let (slices, endpoints) = (cluster.api::<EndpointSlice>(), cluster.api::<Endpoints>());
+    create(&cluster.cluster_api::<Node>(), &node("n1").build()).await;
+    create(&pods, &pod("a").label("app", "web").node("n1").build()).await;
+    let mut status = running("10.1.0.1", "True");
+    status["podIPs"] = json!([{"ip": "10.1.0.1"}, {"ip": "fd00::1"}]);
+    patch_status(&pods, "a", status).await;
+    create(&services, &service("web").port(80, 8080).build()).await;
+    until_addresses(&slices, &[("10.1.0.1", true)]).await;
+
+    let policy = async |policy: &str| {
+        let patch = Patch::Merge(json!({"spec": {"ipFamilyPolicy": policy}}));
+        services.patch("web", &PatchParams::default(), &patch).await.unwrap();
+    };
+    policy("PreferDualStack").await;
+    until_addresses(&slices, &[("10.1.0.1", true), ("fd00::1", true)]).await;
+    let of_primary = |object: &Endpoints| {
+        let addresses =
+            object.subsets.iter().flatten().flat_map(|it| it.addresses.iter().flatten());
+        addresses.map(|it| it.ip.as_str()).eq(["10.1.0.1"])
+    };
+    wait::until_is(&endpoints, "web", "has addresses of the primary family", of_primary).await;
+    policy("SingleStack").await;
+    until_addresses(&slices, &[("10.1.0.1", true)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn endpoints_follow_readiness_and_go_with_the_service() {
     let cluster = Cluster::start().await;
     let (services, pods) = (cluster.api::<Service>(), cluster.api::<Pod>());
@@ -62,6 +93,25 @@ async fn endpoints_follow_readiness_and_go_with_the_service() {
 
     services.delete("web", &DeleteParams::default()).await.unwrap();
     wait::until_gone(&endpoints, "web").await;
+    until_addresses(&slices, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_that_somebody_has_made_are_mirrored_where_the_service_selects_nothing() {
+    let cluster = Cluster::start().await;
+    let (slices, endpoints) = (cluster.api::<EndpointSlice>(), cluster.api::<Endpoints>());
+    let mut db = service("db").port(5432, 5432).build();
+    db.spec.as_mut().unwrap().selector = None;
+    create(&cluster.api::<Service>(), &db).await;
+    let subset = |kind: &str, ip: &str| json!([{kind: [{"ip": ip}], "ports": [{"port": 5432}]}]);
+    let made = json!({"metadata": {"name": "db"}, "subsets": subset("addresses", "10.9.0.1")});
+    create(&endpoints, &serde_json::from_value(made).unwrap()).await;
+    until_addresses(&slices, &[("10.9.0.1", true)]).await;
+    let change = json!({"subsets": subset("notReadyAddresses", "10.9.0.2")});
+    let how = PatchParams::default();
+    endpoints.patch("db", &how, &Patch::Merge(change)).await.unwrap();
+    until_addresses(&slices, &[("10.9.0.2", false)]).await;
+    endpoints.delete("db", &DeleteParams::default()).await.unwrap();
     until_addresses(&slices, &[]).await;
 }
 

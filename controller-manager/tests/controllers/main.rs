@@ -4,14 +4,18 @@
 #![allow(clippy::needless_pass_by_value, reason = "json!() is given as it is made")]
 
 mod certificates;
+mod cron_job;
 mod deployment;
+mod disruption;
 mod dns;
 mod dynamic;
 mod endpoints;
 mod function;
 mod garbage_collector;
+mod gateway;
 mod gpu_job;
 mod ingress;
+mod job;
 
 mod namespace;
 mod nodes;
@@ -25,7 +29,8 @@ use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::functions::FunctionArgs;
 use controller_manager::gpu_jobs::GpuJobArgs;
-use controller_manager::network::Network;
+use controller_manager::load_balancer_pool::Pool;
+use controller_manager::network::{Network, NodePrefixes};
 use controller_manager::workers::WorkersArgs;
 use controller_manager::{Context, Settings};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -52,7 +57,7 @@ impl Cluster {
     }
 
     pub(crate) fn over(plane: ControlPlane) -> Self {
-        let listwatch = plane.listwatch();
+        let listwatch = plane.listwatch_as("kube-controller-manager");
         Self::over_with(plane, listwatch, EvictionArgs::default())
     }
 
@@ -62,13 +67,17 @@ impl Cluster {
         eviction: EvictionArgs,
     ) -> Self {
         let settings = Settings {
-            pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
+            pod_network: Network::new("10.244.0.0/16".parse().unwrap(), NodePrefixes::default())
+                .unwrap(),
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
             root_ca: Some("PEM".to_owned()),
+            reserved_addresses: Vec::new(),
             signing: Some(certificates::signing()),
             eviction,
             workers: WorkersArgs::default(),
             functions: FunctionArgs::default(),
             gpu_jobs: GpuJobArgs::default(),
+            load_balancer_pool: Pool::default(),
             prometheus_url: None,
         };
         let metrics = component::Metrics::default();

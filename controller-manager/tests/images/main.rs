@@ -19,7 +19,8 @@ use controller_manager::eviction::EvictionArgs;
 use controller_manager::frame::Metrics;
 use controller_manager::functions::FunctionArgs;
 use controller_manager::gpu_jobs::GpuJobArgs;
-use controller_manager::network::Network;
+use controller_manager::load_balancer_pool::Pool;
+use controller_manager::network::{Network, NodePrefixes};
 use controller_manager::workers::WorkersArgs;
 use controller_manager::{Context, Settings};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -42,16 +43,21 @@ impl Rig {
         component::install_crypto_provider();
         let plane = ControlPlane::start().await;
         let settings = Settings {
-            pod_network: Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap(),
+            pod_network: Network::new("10.244.0.0/16".parse().unwrap(), NodePrefixes::default())
+                .unwrap(),
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
             root_ca: None,
+            reserved_addresses: Vec::new(),
             signing: None,
             eviction: EvictionArgs::default(),
             workers: WorkersArgs::default(),
             functions: FunctionArgs { docker_host: Dockerd::HOST.to_owned(), ..functions },
             gpu_jobs: GpuJobArgs::default(),
+            load_balancer_pool: Pool::default(),
             prometheus_url: None,
         };
-        let context = Context::new(plane.listwatch(), settings, Tasks::default());
+        let context =
+            Context::new(plane.listwatch_as("kube-controller-manager"), settings, Tasks::default());
         let controllers = tokio::spawn(async move {
             let metrics = Metrics::register(&component::Metrics::default());
             let check = component::Health::default().check("watching");

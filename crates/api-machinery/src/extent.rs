@@ -17,7 +17,8 @@ pub fn is_within(value: &Value, levels: usize) -> bool {
 }
 
 /// About how much memory a value takes: the bytes of its texts and 16 for each value.
-pub(crate) fn weight(value: &Value) -> usize {
+#[must_use]
+pub fn weight(value: &Value) -> usize {
     const EACH: usize = 16;
     EACH + match value {
         Value::String(text) => text.len(),

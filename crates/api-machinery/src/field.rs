@@ -77,6 +77,17 @@ impl FieldErrors {
         );
     }
 
+    /// A value of another type than the field has.
+    pub fn type_invalid(&mut self, path: &FieldPath, value: impl fmt::Debug, detail: &str) {
+        let message = with_detail(&format!("Invalid value: {value:?}"), detail);
+        self.push(path, "FieldValueTypeInvalid", message);
+    }
+
+    /// A value that is wrong as it is, and too large or too plain to be shown.
+    pub fn wrong(&mut self, path: &FieldPath, detail: &str) {
+        self.push(path, "FieldValueInvalid", with_detail("Invalid value", detail));
+    }
+
     /// A value that is none of the allowed ones.
     pub fn not_supported(&mut self, path: &FieldPath, value: &str, allowed: &[&str]) {
         let allowed: Vec<_> = allowed.iter().map(|a| format!("{a:?}")).collect();

@@ -1,12 +1,19 @@
 //! What every speaker of the API shares and what is pure: errors, selectors, patches, quantities, tables, names.
 
 pub mod amounts;
+pub mod cron;
 pub mod decode;
+pub mod disruption_budget;
 pub mod duration;
 pub mod entry_point;
+pub mod ephemeral_container;
 pub mod extent;
 pub mod field;
+pub mod gateway;
 pub mod host_routes;
+pub mod index_set;
+pub mod ip_family;
+pub mod load_balancer;
 pub mod login_node;
 pub mod managed_fields;
 pub mod names;
@@ -17,16 +24,19 @@ pub mod pod_trouble;
 pub mod quantity;
 pub mod quota;
 pub mod registry_login;
+pub mod resized;
 pub mod selector;
 pub mod status;
 pub mod strict;
 pub mod table;
 pub mod toleration;
+pub mod volume_matching;
 
 pub use entry_point::EntryPoint;
 pub use field::{FieldError, FieldErrors, FieldPath};
+pub use ip_family::IpFamily;
 pub use pod_trouble::PodTrouble;
-pub use quantity::Quantity;
+pub use quantity::{Quantity, QuantityError};
 pub use registry_login::{RegistryLogin, registry_logins};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::ApiError;

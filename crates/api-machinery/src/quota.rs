@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::{
     api::core::v1::{
-        Container, Pod, PodAffinityTerm, ResourceQuotaSpec, ScopedResourceSelectorRequirement,
-        Service,
+        Container, PersistentVolumeClaim, Pod, PodAffinityTerm, ResourceQuotaSpec,
+        ScopedResourceSelectorRequirement, Service,
     },
     jiff::{SignedDuration, Timestamp},
 };
@@ -14,6 +14,7 @@ use api_types::{
 use crate::{
     Quantity,
     amounts::{self, Amounts, Side},
+    resized,
 };
 
 /// A resource whose objects are counted: its group and plural.
@@ -77,6 +78,8 @@ pub enum Item<'a> {
     Pod(&'a Pod),
     /// A Service.
     Service(&'a Service),
+    /// A claim to a volume.
+    Claim(&'a PersistentVolumeClaim),
     /// One that merely counts.
     Other(GroupResource<'a>),
 }
@@ -88,6 +91,7 @@ impl Item<'_> {
         match self {
             Self::Pod(_) => PODS,
             Self::Service(_) => SERVICES,
+            Self::Claim(_) => CLAIMS,
             Self::Other(resource) => *resource,
         }
     }
@@ -122,6 +126,7 @@ impl Item<'_> {
         let mut used = match self {
             Self::Pod(pod) => pod_usage(pod, now),
             Self::Service(service) => service_usage(service),
+            Self::Claim(claim) => claim_usage(claim),
             Self::Other(("", plural)) => count([(*plural).to_owned()]),
             Self::Other(_) => Amounts::new(),
         };
@@ -209,12 +214,13 @@ fn looks_into_namespaces(pod: &Pod) -> bool {
         || preferred.flatten().any(|weighted| is_wide(&weighted.pod_affinity_term))
 }
 
-/// A pod that is over, or that should be gone by now, takes nothing any more.
+/// A pod that is over, or that should be gone by now, takes nothing any more. One that is to take less goes on to take what it
+/// has until it has less.
 fn pod_usage(pod: &Pod, now: Timestamp) -> Amounts {
-    let Some(spec) = pod.spec.as_ref().filter(|_| !is_over(pod, now)) else {
+    let Some(spec) = resized::effective(pod).filter(|_| !is_over(pod, now)) else {
         return Amounts::new();
     };
-    let (mut requests, mut limits) = (Side::Requests.of_pod(spec), Side::Limits.of_pod(spec));
+    let (mut requests, mut limits) = (Side::Requests.of_pod(&spec), Side::Limits.of_pod(&spec));
     let overhead = amounts::read(spec.overhead.as_ref());
     amounts::add(&mut requests, &overhead);
     // Without a limit there still is none.
@@ -277,6 +283,30 @@ fn service_usage(service: &Service) -> Amounts {
     used.insert("services.nodeports".to_owned(), units(node_ports));
     used.insert("services.loadbalancers".to_owned(), units(balancers));
     used
+}
+
+/// Counted as a whole and, under its name, for the class.
+fn claim_usage(claim: &PersistentVolumeClaim) -> Amounts {
+    const BETA: &str = "volume.beta.kubernetes.io/storage-class";
+    let spec = claim.spec.as_ref();
+    let annotations = claim.metadata.annotations.as_ref();
+    let annotated = annotations.and_then(|annotations| annotations.get(BETA));
+    let class = annotated.or(spec.and_then(|spec| spec.storage_class_name.as_ref()));
+    let mut used = count(["persistentvolumeclaims".to_owned()]);
+    let requests = spec.and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
+    used.extend(requests_of(amounts::read(requests)));
+    let of_class = |class: &String| -> Amounts {
+        let named =
+            |(name, amount)| (format!("{class}.storageclass.storage.k8s.io/{name}"), amount);
+        used.clone().into_iter().map(named).collect()
+    };
+    let classed = class.filter(|class| !class.is_empty()).map(of_class);
+    used.extend(classed.unwrap_or_default());
+    used
+}
+
+fn requests_of(mut requests: Amounts) -> Option<(String, Quantity)> {
+    requests.remove("storage").map(|storage| ("requests.storage".to_owned(), storage))
 }
 
 #[cfg(test)]

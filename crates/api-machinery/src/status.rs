@@ -125,7 +125,7 @@ impl ApiError {
         let cause = meta::StatusCause {
             reason: Some(reason.to_owned()),
             message: Some(message.into()),
-            field: Some(field.to_owned()),
+            field: Some(field.to_owned()).filter(|field| !field.is_empty()),
         };
         self.details_mut().causes.get_or_insert_default().push(cause);
         self

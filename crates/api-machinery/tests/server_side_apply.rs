@@ -278,6 +278,18 @@ fn what_another_version_names_is_not_taken_away() {
     object.apply("one", json!({})).is(json!({"number": 1}));
 }
 
+#[test]
+fn who_applies_in_another_version_takes_away_what_it_applied_before() {
+    let mut object = Object::new();
+    object.apply("one", json!({"number": 1, "labels": {"a": "1"}}));
+    let (now, mut before) = (manager("one", true), manager("one", true));
+    before.api_version = "v1beta1".to_owned();
+    object.now.managers.hand_over(&now, &before, &FieldSet::default());
+    object.apply("one", json!({"labels": {"a": "1"}})).is(json!({"labels": {"a": "1"}}));
+    object.owns("one", true, json!({"f:labels": {"f:a": {}}}));
+    assert_eq!(object.now.managers.get(&before), None);
+}
+
 /// Lists of many elements, as finalizers or sets of custom resources may be, in time that grows with them.
 #[test]
 fn long_lists_are_merged_by_position() {

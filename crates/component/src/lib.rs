@@ -5,9 +5,11 @@
 //!
 //! It knows no program: what differs between two of them is a parameter here.
 
+pub mod check;
 pub mod client;
 pub mod configuration;
 pub mod credentials;
+pub mod dual_stack;
 pub mod events;
 mod following;
 pub mod health;
@@ -31,7 +33,7 @@ pub use credentials::Credentials;
 pub use health::{Check, Health, Metrics, ServeArgs};
 pub use leader::LeaderArgs;
 pub use process::ProcessMetrics;
-pub use program::{Runtime, install_crypto_provider, main, raise_file_limit};
+pub use program::{Runtime, install_crypto_provider, main, main_from, raise_file_limit};
 pub use redis_server::{RedisArgs, RedisServer};
 pub use replica::{Replica, ReplicaArgs};
 pub use tasks::{Panicked, Tasks};

@@ -88,9 +88,18 @@ pub fn main<A: Parser>(
     name: &'static str,
     run: impl AsyncFnOnce(A, Runtime) -> anyhow::Result<()>,
 ) -> ExitCode {
+    main_from(name, std::env::args_os().collect(), run)
+}
+
+/// The same with another command line than its own.
+pub fn main_from<A: Parser>(
+    name: &'static str,
+    argv: Vec<std::ffi::OsString>,
+    run: impl AsyncFnOnce(A, Runtime) -> anyhow::Result<()>,
+) -> ExitCode {
     install_crypto_provider();
     raise_file_limit();
-    let (args, common) = match parse::<A>(name, std::env::args_os().collect()) {
+    let (args, common) = match parse::<A>(name, argv) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&error),
     };

@@ -9,7 +9,9 @@ use bollard::query_parameters::{
 
 use crate::{
     Docker, Error,
-    models::{ContainerCreateBody, ContainerInspectResponse, ContainerSummary},
+    models::{
+        ContainerCreateBody, ContainerInspectResponse, ContainerSummary, ContainerUpdateBody,
+    },
 };
 
 impl Docker {
@@ -58,6 +60,14 @@ impl Docker {
             |engine| async move { engine.start_container(id, None::<StartContainerOptions>).await },
         )
         .await
+    }
+
+    /// Changes what a container may take; what is not said stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Refused`] if its processes take more.
+    pub async fn update(&self, id: &str, body: &ContainerUpdateBody) -> Result<(), Error> {
+        self.ask(|engine| async move { engine.update_container(id, body.clone()).await }).await
     }
 
     /// Sends a signal to the first process of a container.

@@ -8,6 +8,7 @@
 //! Nothing here knows kinds, except that the pods of a node have a topic of their own and that the
 //! contents of Secrets and ConfigMaps are not put on a topic.
 
+mod absent;
 mod announcements;
 mod backoff;
 mod bus;
@@ -43,6 +44,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{bus::Bus, listener::Listener, login::open, outlet::Outlet, source::Source};
 
+pub use absent::absent_is_empty;
 pub use announcements::Announcements;
 pub use demand::{Demand, FunctionDemand};
 pub use history::{History, Predecessor};

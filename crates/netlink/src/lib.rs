@@ -7,26 +7,32 @@
 mod error;
 mod link;
 mod mac;
+mod marked;
 mod namespace;
 mod neighbour;
 mod route;
 mod vxlan;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use nix::errno::Errno;
 use rtnetlink::{
     AddressMessageBuilder, Handle, new_connection,
-    packet_route::{
-        AddressFamily,
-        address::{AddressAttribute, AddressMessage, AddressScope},
+    packet_route::address::{
+        AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
     },
 };
+use tokio::sync::Mutex;
 
 pub use error::Error;
 pub use link::Link;
 pub use mac::Mac;
+pub use marked::Marked;
 pub use namespace::{connect_inside, inside};
 pub use neighbour::{Forwarding, Neighbour};
 pub use route::Route;
@@ -38,17 +44,21 @@ use crate::error::{failed, unless};
 #[derive(Clone, Debug)]
 pub struct Netlink {
     handle: Handle,
+    /// Of those who want a list.
+    turn: Arc<Mutex<()>>,
 }
 
-/// An IPv4 address of this host.
+/// An address of this host, of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The index of its link.
     pub link: u32,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// How long the prefix of its network is.
     pub prefix_len: u8,
+    /// Whether the kernel takes it away by itself, unless somebody renews it.
+    pub temporary: bool,
 }
 
 impl Netlink {
@@ -59,36 +69,84 @@ impl Netlink {
     pub fn open() -> Result<Self, Error> {
         let (connection, handle, _) = new_connection().map_err(Error::Open)?;
         tokio::spawn(connection);
-        Ok(Netlink { handle })
+        Ok(Netlink { handle, turn: Arc::default() })
     }
 
-    /// All IPv4 addresses of the host.
+    /// What the kernel lists. It makes one list at a time for a socket, and refuses to begin another meanwhile: one that
+    /// nobody waits for any more is read to its end, too.
+    async fn list<T, S>(&self, ask: impl FnOnce() -> S) -> Result<Vec<T>, rtnetlink::Error>
+    where
+        T: Send + 'static,
+        S: Stream<Item = Result<T, rtnetlink::Error>> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let listed = ask();
+        let reading = tokio::spawn(async move {
+            let listed = listed.try_collect().await;
+            drop(turn);
+            listed
+        });
+        reading.await.expect("reading a list does not panic")
+    }
+
+    /// All addresses of the host, but for those of IPv6 that mean something on their link alone, or that another host may
+    /// have or has.
     ///
     /// # Errors
     /// The kernel does not answer.
     pub async fn addresses(&self) -> Result<Vec<Address>, Error> {
-        let listed: Result<Vec<_>, _> = self.handle.address().get().execute().try_collect().await;
+        let listed = self.list(|| self.handle.address().get().execute()).await;
         Ok(listed.map_err(failed("listing addresses"))?.iter().filter_map(read).collect())
     }
 
     /// Gives a link an address of the host alone: it is never chosen as the source of packets to
-    /// elsewhere.
+    /// elsewhere, of IPv6 as long as there is another.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn add_host_address(&self, link: u32, address: Ipv4Addr) -> Result<(), Error> {
-        let mut request = self.handle.address().add(link, IpAddr::V4(address), HOST);
-        request.message_mut().header.scope = AddressScope::Host;
+    pub async fn add_host_address(&self, link: u32, address: IpAddr) -> Result<(), Error> {
+        let mut request = self.handle.address().add(link, address, host_prefix(address));
+        let message = request.message_mut();
+        match address {
+            IpAddr::V4(_) => message.header.scope = AddressScope::Host,
+            // IPv6 knows no such scope; one that is not preferred comes last. Nobody else is asked whether it is his.
+            IpAddr::V6(_) => {
+                let mut lifetimes = CacheInfo::default();
+                (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, FOREVER);
+                message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+                message.header.flags = AddressHeaderFlags::Nodad;
+            }
+        }
         let added = request.execute().await.map_err(failed(format!("adding {address}")));
         unless(added, Errno::EEXIST)
+    }
+
+    /// The same for so long, in whole seconds, from now on, if it is there as well. The kernel may take a second more.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn lend_host_address(
+        &self,
+        link: u32,
+        address: Ipv4Addr,
+        lifetime: Duration,
+    ) -> Result<(), Error> {
+        let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(FOREVER);
+        let mut lifetimes = CacheInfo::default();
+        (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (seconds, seconds);
+        let mut request = self.handle.address().add(link, IpAddr::V4(address), HOST).replace();
+        request.message_mut().header.scope = AddressScope::Host;
+        request.message_mut().attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        request.execute().await.map_err(failed(format!("adding {address} for a while")))
     }
 
     /// Takes such an address away.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn remove_host_address(&self, link: u32, address: Ipv4Addr) -> Result<(), Error> {
-        self.remove_address(Address { link, address, prefix_len: HOST }).await
+    pub async fn remove_host_address(&self, link: u32, address: IpAddr) -> Result<(), Error> {
+        let prefix_len = host_prefix(address);
+        self.remove_address(Address { link, address, prefix_len, temporary: false }).await
     }
 
     /// Takes an address away.
@@ -96,25 +154,85 @@ impl Netlink {
     /// # Errors
     /// The kernel refuses.
     pub async fn remove_address(&self, address: Address) -> Result<(), Error> {
-        let Address { link, address, prefix_len } = address;
-        let message =
-            AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(address, prefix_len);
-        let removed = self.handle.address().del(message.build()).execute().await;
+        let Address { link, address, prefix_len, .. } = address;
+        let message = match address {
+            IpAddr::V4(ip) => {
+                AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(ip, prefix_len).build()
+            }
+            IpAddr::V6(ip) => {
+                AddressMessageBuilder::<Ipv6Addr>::new().index(link).address(ip, prefix_len).build()
+            }
+        };
+        let removed = self.handle.address().del(message).execute().await;
         unless(removed.map_err(failed(format!("removing {address}"))), Errno::EADDRNOTAVAIL)
     }
 }
 
-/// The length of the prefix of a network that is one address.
+/// The length of the prefix of a network that is one address of IPv4.
 pub const HOST: u8 = 32;
+/// The lifetime of an address that stays.
+const FOREVER: u32 = u32::MAX;
+
+/// The same of either family.
+pub fn host_prefix(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => HOST,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// Whether nobody else has it, as far as the kernel has found out: until then no server can listen there.
+fn is_held(flags: AddressHeaderFlags) -> bool {
+    let is_asked_for = flags.contains(AddressHeaderFlags::Tentative)
+        && !flags.contains(AddressHeaderFlags::Optimistic);
+    !is_asked_for && !flags.contains(AddressHeaderFlags::Dadfailed)
+}
 
 fn read(message: &AddressMessage) -> Option<Address> {
-    if message.header.family != AddressFamily::Inet {
+    if !is_held(message.header.flags) {
         return None;
     }
     let address = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        AddressAttribute::Local(address) => Some(*address),
+        // All that is said of IPv6, unless the link's other end has one that is known.
+        AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
         _ => None,
     });
+    let address = address.filter(|address| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    });
+    let temporary = message.attributes.iter().any(|attribute| {
+        matches!(attribute, AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER)
+    });
     let (link, prefix_len) = (message.header.index, message.header.prefix_len);
-    Some(Address { link, address: address?, prefix_len })
+    Some(Address { link, address: address?, prefix_len, temporary })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_counts_once_nobody_else_has_it() {
+        let (tentative, optimistic) =
+            (AddressHeaderFlags::Tentative, AddressHeaderFlags::Optimistic);
+        assert!(is_held(AddressHeaderFlags::Permanent));
+        assert!(is_held(tentative | optimistic));
+        assert!(!is_held(tentative));
+        assert!(!is_held(AddressHeaderFlags::Permanent | AddressHeaderFlags::Dadfailed));
+    }
+
+    #[tokio::test]
+    async fn lists_that_are_asked_for_together_come_after_each_other() {
+        let kernel = Netlink::open().unwrap();
+        for _ in 0..50 {
+            let given_up = tokio::time::timeout(Duration::ZERO, kernel.links());
+            let lists =
+                futures::join!(kernel.links(), kernel.addresses(), kernel.routes(), given_up);
+            assert!(!lists.0.unwrap().is_empty());
+            lists.1.unwrap();
+            lists.2.unwrap();
+        }
+    }
 }

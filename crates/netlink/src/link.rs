@@ -1,14 +1,17 @@
 //! Links: bridges, and pairs of which one end is in another network namespace.
 
-use std::{fs::File, net::Ipv4Addr, os::fd::AsRawFd};
+use std::{fs::File, net::IpAddr, os::fd::AsRawFd};
 
 use futures::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::{
     LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{
-        InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage,
+    packet_route::{
+        address::AddressHeaderFlags,
+        link::{
+            InfoBridgePort, InfoData, InfoPortData, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+            LinkMessage,
+        },
     },
 };
 
@@ -57,7 +60,7 @@ impl Netlink {
     /// # Errors
     /// The kernel does not answer.
     pub async fn links(&self) -> Result<Vec<Link>, Error> {
-        let listed: Result<Vec<_>, _> = self.handle.link().get().execute().try_collect().await;
+        let listed = self.list(|| self.handle.link().get().execute()).await;
         Ok(listed.map_err(failed("listing links"))?.iter().filter_map(read).collect())
     }
 
@@ -117,17 +120,22 @@ impl Netlink {
         unless(removed.map_err(failed("removing a link")), Errno::ENODEV)
     }
 
-    /// Gives a link an address in a network that is reached through it.
+    /// Gives a link an address in a network that is reached through it. Nobody else is asked whether it is his, which for
+    /// IPv6 would take a second.
     ///
     /// # Errors
     /// The kernel refuses.
     pub async fn add_address(
         &self,
         link: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), Error> {
-        let added = self.handle.address().add(link, address.into(), prefix_len).execute().await;
+        let mut request = self.handle.address().add(link, address, prefix_len);
+        if address.is_ipv6() {
+            request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+        }
+        let added = request.execute().await;
         unless(added.map_err(failed(format!("adding {address}"))), Errno::EEXIST)
     }
 }

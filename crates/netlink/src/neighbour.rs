@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use futures::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::{
     AddressFamily,
@@ -16,13 +15,13 @@ use crate::{
     error::{failed, unless},
 };
 
-/// An IPv4 address on a link, and whose frames it means (`ip neighbour`).
+/// An address on a link, and whose frames it means (`ip neighbour`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Neighbour {
     /// The index of the link.
     pub link: u32,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Where frames for it are sent.
     pub mac: Mac,
 }
@@ -44,7 +43,8 @@ impl Netlink {
     /// # Errors
     /// The kernel does not answer.
     pub async fn neighbours(&self) -> Result<Vec<Neighbour>, Error> {
-        let found = self.entries(AddressFamily::Inet).await?;
+        // Of no family, which means all.
+        let found = self.entries(AddressFamily::Unspec).await?;
         let permanent =
             |message: &&NeighbourMessage| message.header.state == NeighbourState::Permanent;
         Ok(found.iter().filter(permanent).filter_map(read_neighbour).collect())
@@ -60,8 +60,8 @@ impl Netlink {
     }
 
     async fn entries(&self, family: AddressFamily) -> Result<Vec<NeighbourMessage>, Error> {
-        let request = self.handle.neighbours().get().set_address_family(family);
-        request.execute().try_collect().await.map_err(failed("listing neighbours"))
+        let ask = || self.handle.neighbours().get().set_address_family(family).execute();
+        self.list(ask).await.map_err(failed("listing neighbours"))
     }
 
     /// Adds one, in place of any with this address.
@@ -70,7 +70,7 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn set_neighbour(&self, neighbour: &Neighbour) -> Result<(), Error> {
         let Neighbour { link, address, mac } = *neighbour;
-        let request = self.handle.neighbours().add(link, IpAddr::V4(address));
+        let request = self.handle.neighbours().add(link, address);
         let set = request.link_layer_address(&mac.0).replace().execute().await;
         set.map_err(failed(format!("making {address} a neighbour")))
     }
@@ -81,8 +81,11 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn remove_neighbour(&self, neighbour: &Neighbour) -> Result<(), Error> {
         let Neighbour { link, address, .. } = *neighbour;
-        let address_of = NeighbourAttribute::Destination(NeighbourAddress::Inet(address));
-        let message = entry(AddressFamily::Inet, link, vec![address_of]);
+        let (family, destination) = match address {
+            IpAddr::V4(ip) => (AddressFamily::Inet, NeighbourAddress::Inet(ip)),
+            IpAddr::V6(ip) => (AddressFamily::Inet6, NeighbourAddress::Inet6(ip)),
+        };
+        let message = entry(family, link, vec![NeighbourAttribute::Destination(destination)]);
         let removed = self.handle.neighbours().del(message).execute().await;
         unless(
             removed.map_err(failed(format!("forgetting the neighbour {address}"))),
@@ -132,7 +135,8 @@ fn entry(
 
 fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     let address = message.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
         _ => None,
     });
     Some(Neighbour { link: message.header.ifindex, address: address?, mac: mac(message)? })

@@ -1,9 +1,8 @@
 //! Routes of the main table.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use futures::TryStreamExt;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::errno::Errno;
 use rtnetlink::{
     RouteMessageBuilder,
@@ -21,13 +20,13 @@ use crate::{
     error::{failed, unless},
 };
 
-/// An IPv4 route.
+/// A route, of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Where it leads.
-    pub destination: Ipv4Net,
+    pub destination: IpNet,
     /// Through whom; of several, the first.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// The index of the link that it leaves by. A gateway of a route that is added with a link is on that link
     /// whatever its address.
     pub link: Option<u32>,
@@ -46,7 +45,7 @@ impl Route {
     pub const STATIC: u8 = 4;
 
     /// Packets for the network that no other route takes end here instead of leaving the host.
-    pub fn blackhole(destination: Ipv4Net) -> Self {
+    pub fn blackhole(destination: IpNet) -> Self {
         Self {
             destination,
             gateway: None,
@@ -64,8 +63,9 @@ impl Netlink {
     /// # Errors
     /// The kernel does not answer.
     pub async fn routes(&self) -> Result<Vec<Route>, Error> {
-        let any = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let listed: Result<Vec<_>, _> = self.handle.route().get(any).execute().try_collect().await;
+        // Of no family, which means all.
+        let any = RouteMessageBuilder::<IpAddr>::new().build();
+        let listed = self.list(|| self.handle.route().get(any).execute()).await;
         Ok(listed.map_err(failed("listing routes"))?.iter().filter_map(read).collect())
     }
 
@@ -91,7 +91,7 @@ impl Netlink {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn remove_route(&self, destination: Ipv4Net, protocol: u8) -> Result<(), Error> {
+    pub async fn remove_route(&self, destination: IpNet, protocol: u8) -> Result<(), Error> {
         let removed = self.handle.route().del(to(destination, protocol).build()).execute().await;
         unless(
             removed.map_err(failed(format!("removing the route to {destination}"))),
@@ -100,9 +100,10 @@ impl Netlink {
     }
 }
 
-fn to(destination: Ipv4Net, protocol: u8) -> RouteMessageBuilder<Ipv4Addr> {
-    RouteMessageBuilder::<Ipv4Addr>::new()
+fn to(destination: IpNet, protocol: u8) -> RouteMessageBuilder<IpAddr> {
+    RouteMessageBuilder::<IpAddr>::new()
         .destination_prefix(destination.network(), destination.prefix_len())
+        .expect("a network's prefix is no longer than its addresses")
         .protocol(RouteProtocol::from(protocol))
 }
 
@@ -118,30 +119,39 @@ fn write(route: &Route) -> RouteMessage {
         let metrics = RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)]);
         message.get_mut().attributes.push(metrics);
     }
+    if let Some(gateway) = route.gateway {
+        message.get_mut().attributes.push(RouteAttribute::Gateway(gateway.into()));
+    }
     match (route.gateway, route.link) {
-        (Some(gateway), Some(_)) => message.gateway(gateway).onlink().build(),
-        (Some(gateway), None) => message.gateway(gateway).build(),
-        (None, _) => message.build(),
+        (Some(_), Some(_)) => message.onlink().build(),
+        _ => message.build(),
     }
 }
 
 fn read(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
-    if header.address_family != AddressFamily::Inet || header.table != RouteHeader::RT_TABLE_MAIN {
+    let mut network = match header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    if header.table != RouteHeader::RT_TABLE_MAIN {
         return None;
     }
     let mut route = Route {
-        destination: Ipv4Net::default(),
+        destination: IpNet::from(network),
         gateway: None,
         link: None,
         mtu: None,
         protocol: header.protocol.into(),
         unicast: header.kind == RouteType::Unicast,
     };
-    let mut network = Ipv4Addr::UNSPECIFIED;
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => network = *address,
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => network = (*address).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => {
+                network = (*address).into()
+            }
             RouteAttribute::MultiPath(hops) => {
                 let Some(hop) = hops.first() else { continue };
                 route.link = Some(hop.interface_index);
@@ -150,13 +160,18 @@ fn read(message: &RouteMessage) -> Option<Route> {
             attribute => read_hop(attribute, &mut route),
         }
     }
-    route.destination = Ipv4Net::new(network, header.destination_prefix_length).ok()?;
+    route.destination = IpNet::new(network, header.destination_prefix_length).ok()?;
     Some(route)
 }
 
 fn read_hop(attribute: &RouteAttribute, route: &mut Route) {
     match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(address)) => route.gateway = Some(*address),
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+            route.gateway = Some((*address).into())
+        }
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
+            route.gateway = Some((*address).into());
+        }
         RouteAttribute::Oif(link) => route.link = Some(*link),
         RouteAttribute::Metrics(metrics) => {
             route.mtu = metrics.iter().find_map(|metric| match metric {

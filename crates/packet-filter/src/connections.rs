@@ -1,9 +1,9 @@
 //! What the kernel remembers of flows of datagrams: a flow goes on as it began, whatever the rules say by now. Through
 //! `conntrack`.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::{Error, patiently, process};
 
@@ -15,32 +15,42 @@ pub enum Flows {
     /// To this, which are led to that.
     Led {
         /// Where their clients send.
-        to: SocketAddrV4,
+        to: SocketAddr,
         /// Who gets it.
-        endpoint: SocketAddrV4,
+        endpoint: SocketAddr,
     },
     /// To this, wherever they are led.
-    To(SocketAddrV4),
+    To(SocketAddr),
     /// To all addresses of a range.
-    Into(Ipv4Net),
+    Into(IpNet),
 }
 
 impl Flows {
     fn arguments(self) -> Vec<String> {
-        let to = |flag: &str, address: Ipv4Addr, port_flag: &str, port: u16| {
+        let to = |flag: &str, address: IpAddr, port_flag: &str, port: u16| {
             vec![flag.to_owned(), address.to_string(), port_flag.to_owned(), port.to_string()]
         };
         let destination =
-            |socket: SocketAddrV4| to("--orig-dst", *socket.ip(), "--orig-port-dst", socket.port());
+            |socket: SocketAddr| to("--orig-dst", socket.ip(), "--orig-port-dst", socket.port());
         let which = match self {
             Flows::Led { to: socket, endpoint } => {
-                let from = to("--reply-src", *endpoint.ip(), "--reply-port-src", endpoint.port());
+                let from = to("--reply-src", endpoint.ip(), "--reply-port-src", endpoint.port());
                 [destination(socket), from].concat()
             }
             Flows::To(socket) => destination(socket),
             Flows::Into(range) => vec!["--orig-dst".to_owned(), range.to_string()],
         };
-        ["-D", "-p", "udp"].into_iter().map(str::to_owned).chain(which).collect()
+        let family = if self.is_of_ipv6() { ["-f", "ipv6"].as_slice() } else { &[] };
+        let begin = ["-D"].iter().chain(family).chain(&["-p", "udp"]);
+        begin.map(|word| (*word).to_owned()).chain(which).collect()
+    }
+
+    fn is_of_ipv6(self) -> bool {
+        let to = match self {
+            Flows::Led { to, .. } | Flows::To(to) => to.ip(),
+            Flows::Into(range) => range.addr(),
+        };
+        to.is_ipv6()
     }
 }
 
@@ -77,6 +87,11 @@ mod tests {
         ] {
             assert_eq!(flows.arguments().join(" "), format!("-D -p udp {expected}"));
         }
+        let (to, endpoint) = ("[fd00::10]:53".parse().unwrap(), "[fd00::2]:5353".parse().unwrap());
+        let expected =
+            "--orig-dst fd00::10 --orig-port-dst 53 --reply-src fd00::2 --reply-port-src 5353";
+        let arguments = Flows::Led { to, endpoint }.arguments().join(" ");
+        assert_eq!(arguments, format!("-D -f ipv6 -p udp {expected}"));
     }
 
     #[tokio::test]

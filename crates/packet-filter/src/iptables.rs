@@ -9,11 +9,10 @@ use tokio::{
     task::{JoinError, spawn_blocking},
 };
 
-use crate::{Error, process};
+use crate::{Error, family::Family, process};
 
 /// Programs of one host take turns: between looking and writing, nobody else writes.
 const LOCK: &str = "/run/minik8s-firewall.lock";
-const RESTORE: &str = "iptables-restore";
 
 /// Nobody else writes before it is dropped.
 pub(crate) async fn turn() -> Result<Flock<File>, Error> {
@@ -41,12 +40,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// The chains and rules of a table, as `iptables -S` shows them.
-pub(crate) async fn list(table: &'static str) -> Result<Vec<String>, Error> {
+pub(crate) async fn list(family: Family, table: &'static str) -> Result<Vec<String>, Error> {
     static ONE: Semaphore = Semaphore::const_new(1);
-    let command = || format!("iptables -t {table} -S");
+    let command = || format!("{} -t {table} -S", name(family));
     let refused = |message| Error::Refused { command: command(), message };
     let listed = blocking(&ONE, move || {
-        tool().and_then(|tool| tool.list_table(table)).map_err(|error| error.to_string())
+        tool(family).and_then(|tool| tool.list_table(table)).map_err(|error| error.to_string())
     });
     let lost = |error: JoinError| Err(error.to_string());
     let listed = listed.await.unwrap_or_else(lost).map_err(refused)?;
@@ -57,22 +56,37 @@ pub(crate) async fn list(table: &'static str) -> Result<Vec<String>, Error> {
     Ok(listed)
 }
 
-fn tool() -> Result<&'static IPTables, Box<dyn StdError>> {
-    static TOOL: OnceLock<IPTables> = OnceLock::new();
-    if let Some(tool) = TOOL.get() {
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "iptables",
+        Family::Ipv6 => "ip6tables",
+    }
+}
+
+fn tool(family: Family) -> Result<&'static IPTables, Box<dyn StdError>> {
+    static TOOLS: [OnceLock<IPTables>; 2] = [OnceLock::new(), OnceLock::new()];
+    let (of, is_ipv6) = match family {
+        Family::Ipv4 => (&TOOLS[0], false),
+        Family::Ipv6 => (&TOOLS[1], true),
+    };
+    if let Some(tool) = of.get() {
         return Ok(tool);
     }
-    let found = iptables::new(false)?;
-    Ok(TOOL.get_or_init(|| found))
+    let found = iptables::new(is_ipv6)?;
+    Ok(of.get_or_init(|| found))
 }
 
 /// Makes the changes, those of a table at once.
-pub(crate) async fn restore(changes: &str) -> Result<(), Error> {
-    let output = process::output(RESTORE, &["--wait", "--noflush"], changes).await?;
+pub(crate) async fn restore(family: Family, changes: &str) -> Result<(), Error> {
+    let tool = match family {
+        Family::Ipv4 => "iptables-restore",
+        Family::Ipv6 => "ip6tables-restore",
+    };
+    let output = process::output(tool, &["--wait", "--noflush"], changes).await?;
     if output.status.success() {
         return Ok(());
     }
-    Err(process::refused(RESTORE.to_owned(), &output))
+    Err(process::refused(tool.to_owned(), &output))
 }
 
 #[cfg(test)]
@@ -99,7 +113,7 @@ mod tests {
     async fn who_has_the_turn_lists_while_others_wait_for_it() {
         let turn = turn().await.unwrap();
         assert!(timeout(MOMENT, super::turn()).await.is_err(), "two have the turn");
-        let listed = timeout(crate::PATIENCE, list("nonsense")).await;
+        let listed = timeout(crate::PATIENCE, list(Family::Ipv4, "nonsense")).await;
         assert!(matches!(listed, Ok(Err(Error::Refused { .. }))), "{listed:?}");
         drop(turn);
     }

@@ -11,6 +11,7 @@
 
 pub mod connections;
 mod error;
+mod family;
 mod iptables;
 pub mod nftables;
 mod process;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use error::Error;
+pub use family::Family;
 pub use table::{Chain, Jump, Table};
 
 /// The tools wait for one another's lock, without end if it is never released.
@@ -31,17 +33,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// A tool is not there, refuses, or does not end.
-pub async fn ensure(wanted: &[Table]) -> Result<bool, Error> {
+pub async fn ensure(family: Family, wanted: &[Table]) -> Result<bool, Error> {
     patiently(async {
         let _turn = iptables::turn().await?;
         let mut text = String::new();
         for table in wanted {
-            text += &repair::text(table, &iptables::list(table.name).await?).unwrap_or_default();
+            let found = iptables::list(family, table.name).await?;
+            text += &repair::text(table, &found).unwrap_or_default();
         }
         if text.is_empty() {
             return Ok(false);
         }
-        iptables::restore(&text).await?;
+        iptables::restore(family, &text).await?;
         Ok(true)
     })
     .await
@@ -51,11 +54,12 @@ pub async fn ensure(wanted: &[Table]) -> Result<bool, Error> {
 ///
 /// # Errors
 /// The tool is not there, or does not end.
-pub async fn differences(wanted: &[Table]) -> Result<Vec<String>, Error> {
+pub async fn differences(family: Family, wanted: &[Table]) -> Result<Vec<String>, Error> {
     patiently(async {
         let mut differences = Vec::new();
         for table in wanted {
-            differences.extend(repair::differences(table, &iptables::list(table.name).await?));
+            let found = iptables::list(family, table.name).await?;
+            differences.extend(repair::differences(table, &found));
         }
         Ok(differences)
     })
@@ -66,8 +70,8 @@ pub async fn differences(wanted: &[Table]) -> Result<Vec<String>, Error> {
 ///
 /// # Errors
 /// The tool is not there, or does not end.
-pub async fn rules(table: &'static str, chain: &str) -> Result<Vec<String>, Error> {
-    let found = patiently(iptables::list(table)).await?;
+pub async fn rules(family: Family, table: &'static str, chain: &str) -> Result<Vec<String>, Error> {
+    let found = patiently(iptables::list(family, table)).await?;
     Ok(repair::rules(&found, chain).map(str::to_owned).collect())
 }
 
@@ -89,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_not_taken_for_a_table_without_rules() {
-        let found = rules("nonsense", "OURS").await;
+        let found = rules(Family::Ipv4, "nonsense", "OURS").await;
         assert!(matches!(found, Err(Error::Refused { .. })), "{found:?}");
     }
 }

@@ -30,6 +30,7 @@ pub struct Builder<K, S> {
     is_review: bool,
     is_computed: bool,
     conversion: Option<Box<dyn Conversion>>,
+    collection: Option<&'static str>,
     strategy: S,
     kind: PhantomData<fn() -> K>,
 }
@@ -58,6 +59,7 @@ where
         is_review: false,
         is_computed: false,
         conversion: None,
+        collection: None,
         strategy,
         kind: PhantomData,
     }
@@ -93,7 +95,7 @@ where
     }
 
     /// As `status`, but an update of the status changes nothing else. So it is with the kinds that are defined by a
-    /// `CustomResourceDefinition` in Kubernetes; with its own, metadata are changed too.
+    /// `CustomResourceDefinition` in Kubernetes, and with some of its own; with the others, metadata are changed too.
     pub fn status_alone(self, copy: fn(&mut K, &K)) -> Self {
         self.with_status(Status { copy, is_kept_at_creation: false, has_metadata: false })
     }
@@ -125,6 +127,13 @@ where
     /// A version that is not the one that is stored.
     pub fn converted(mut self, conversion: impl Conversion) -> Self {
         self.conversion = Some(Box::new(conversion));
+        self
+    }
+
+    /// Where in the store the objects are, if not below the group and the plural. Kinds that are kept at the same place show
+    /// the same objects.
+    pub fn kept_at(mut self, collection: &'static str) -> Self {
+        self.collection = Some(collection);
         self
     }
 
@@ -174,17 +183,19 @@ where
         let this = if self.standard_columns { self.with_standard_columns() } else { self };
         let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
         let kind = Typed::new(this.strategy, cells, this.status);
+        let names = Names {
+            group: K::GROUP.to_owned(),
+            version: K::VERSION.to_owned(),
+            kind: K::KIND.to_owned(),
+            plural: K::URL_PATH_SEGMENT.to_owned(),
+            singular: if this.is_computed { String::new() } else { K::KIND.to_lowercase() },
+            list_kind: format!("{}List", K::KIND),
+            short_names: owned(&this.short_names),
+            categories: owned(&this.categories),
+        };
         ResourceDef {
-            names: Names {
-                group: K::GROUP.to_owned(),
-                version: K::VERSION.to_owned(),
-                kind: K::KIND.to_owned(),
-                plural: K::URL_PATH_SEGMENT.to_owned(),
-                singular: if this.is_computed { String::new() } else { K::KIND.to_lowercase() },
-                list_kind: format!("{}List", K::KIND),
-                short_names: owned(&this.short_names),
-                categories: owned(&this.categories),
-            },
+            collection: this.collection.map_or_else(|| names.collection(), str::to_owned),
+            names,
             scope: K::Scope::SCOPE,
             subresources: this.subresources,
             columns,
@@ -195,6 +206,8 @@ where
             is_computed: this.is_computed,
             is_served: true,
             shapes: OnceLock::new(),
+            deprecation_warning: None,
+            webhook: None,
             conversion: this.conversion,
             kind: Box::new(kind),
         }

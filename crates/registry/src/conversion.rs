@@ -3,6 +3,7 @@
 use std::fmt;
 
 use api_machinery::ApiError;
+use api_types::api::admissionregistration::v1::WebhookClientConfig;
 use serde_json::Value;
 
 /// How objects of a version come from the version that is stored, and become it again (`apiVersion` apart). By default
@@ -30,3 +31,12 @@ pub trait Conversion: fmt::Debug + Send + Sync + 'static {
 pub struct SameFields;
 
 impl Conversion for SameFields {}
+
+/// Another server that converts objects between the versions of a kind (Kubernetes: the conversion strategy `Webhook`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConversionWebhook {
+    /// Where it is.
+    pub client_config: WebhookClientConfig,
+    /// Of the reviews that it is sent: `v1` or `v1beta1`.
+    pub review_version: String,
+}

@@ -1,6 +1,6 @@
 //! A resource's definition: what the types lack (short names, columns, subresources), and its erased behaviour.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use api_machinery::{ApiError, FieldSelector, managed_fields::Shapes};
 use api_types::{
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     any_object::AnyObject,
     context::Context,
-    conversion::Conversion,
+    conversion::{Conversion, ConversionWebhook},
     deletion::{self, Deletion},
     description::{Column, Names, Scope, Subresource},
     erased::{Decoded, ErasedKind, Fault, Part},
@@ -26,6 +26,8 @@ use crate::{
 pub struct ResourceDef {
     /// What it is called.
     pub names: Names,
+    /// Where in the store its objects are, below `/registry/`. Kinds that are kept at the same place show the same objects.
+    pub collection: String,
     /// Whether its objects live in namespaces.
     pub scope: Scope,
     /// The paths below its objects.
@@ -44,6 +46,10 @@ pub struct ResourceDef {
     pub is_computed: bool,
     /// Whether clients may ask for it; others are there for what is stored in them.
     pub is_served: bool,
+    /// What whoever asks for this version is told.
+    pub deprecation_warning: Option<String>,
+    /// Who converts objects between the versions, if it is another server.
+    pub webhook: Option<Arc<ConversionWebhook>>,
     /// Absent with the version that is stored.
     pub(crate) conversion: Option<Box<dyn Conversion>>,
     pub(crate) kind: Box<dyn ErasedKind>,
@@ -51,10 +57,10 @@ pub struct ResourceDef {
 }
 
 impl ResourceDef {
-    /// The group's segment in keys: the core group, which has no name, is `core`.
+    /// Whether both show the same objects: as versions of a kind do, and as kinds of several groups may.
     #[must_use]
-    pub fn group_segment(&self) -> &str {
-        if self.names.group.is_empty() { "core" } else { &self.names.group }
+    pub fn is_of_one_kind(&self, other: &Self) -> bool {
+        self.collection == other.collection
     }
 
     /// `v1`, `apps/v1`.
@@ -85,7 +91,7 @@ impl ResourceDef {
     /// The prefix of the keys of all objects, or of those of a namespace. Ends with a slash.
     #[must_use]
     pub fn prefix(&self, namespace: Option<&str>) -> String {
-        let collection = format!("/registry/{}/{}/", self.group_segment(), self.names.plural);
+        let collection = format!("/registry/{}/", self.collection);
         match namespace {
             Some(namespace) if self.scope == Scope::Namespaced => {
                 format!("{collection}{namespace}/")
@@ -127,6 +133,11 @@ impl ResourceDef {
     /// object (Kubernetes: defaults apply when objects are read from etcd).
     pub fn complete(&self, object: &mut Value) {
         self.kind.complete(object);
+    }
+
+    /// Makes what was converted to this version an object of it: what its schema doesn't have goes.
+    pub fn adapt(&self, object: &mut Value) {
+        self.kind.adapt(object);
     }
 
     /// Says what the object doesn't say.

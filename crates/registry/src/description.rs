@@ -37,6 +37,17 @@ impl Names {
         let Self { group, version, .. } = self;
         if group.is_empty() { version.clone() } else { format!("{group}/{version}") }
     }
+
+    /// The group where it has to have a name: the core group, which has none, is `core`.
+    #[must_use]
+    pub fn group_segment(&self) -> &str {
+        if self.group.is_empty() { "core" } else { &self.group }
+    }
+
+    /// The place in the store of a kind that is kept apart from others.
+    pub(crate) fn collection(&self) -> String {
+        format!("{}/{}", self.group_segment(), self.plural)
+    }
 }
 
 /// A path below an object, beside the object itself.
@@ -48,6 +59,8 @@ pub enum Subresource {
     Scale,
     /// `pods/binding`, write-only: the scheduler's choice of a node.
     Binding,
+    /// `pods/eviction`, write-only: a deletion that a PodDisruptionBudget may put off.
+    Eviction,
     /// `serviceaccounts/token`, write-only: a token that says whose it is.
     Token,
     /// `pods/log`, read-only: answered by the pod's kubelet.
@@ -65,6 +78,10 @@ pub enum Subresource {
     Finalize,
     /// `certificatesigningrequests/approval`: whether a certificate is to be signed.
     Approval,
+    /// `pods/ephemeralcontainers`: those that are added while a pod runs.
+    EphemeralContainers,
+    /// `pods/resize`: how much its containers may take.
+    Resize,
 }
 
 impl Subresource {
@@ -75,6 +92,7 @@ impl Subresource {
             Self::Status => "status",
             Self::Scale => "scale",
             Self::Binding => "binding",
+            Self::Eviction => "eviction",
             Self::Token => "token",
             Self::Log => "log",
             Self::Exec => "exec",
@@ -83,6 +101,8 @@ impl Subresource {
             Self::Proxy => "proxy",
             Self::Finalize => "finalize",
             Self::Approval => "approval",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     any_object::AnyObject,
+    conditions,
     context::Context,
     description::Scope,
     metadata,
@@ -53,6 +54,10 @@ pub enum Part {
     Finalizers,
     /// What is decided of it, and the metadata.
     Approval,
+    /// The containers that are added to it while it runs.
+    EphemeralContainers,
+    /// How much its containers may take.
+    Size,
 }
 
 /// A kind, as the stages of a write and the forms of an object need it.
@@ -67,6 +72,8 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn stored_json(&self, json: &str) -> Option<AnyObject>;
     /// Says what a stored object doesn't say, if the defaults are data: they may be newer than the object.
     fn complete(&self, _object: &mut Value) {}
+    /// Takes from an object that was converted what the version doesn't have, if what it has is data.
+    fn adapt(&self, _object: &mut Value) {}
     fn default(&self, object: &mut AnyObject);
     fn before_create(
         &self,
@@ -110,18 +117,31 @@ pub(crate) struct Status<K> {
     pub(crate) has_metadata: bool,
 }
 
+/// What of a kind is looked at before it is decoded.
+struct Places {
+    quantities: Option<Quantities>,
+    timed_conditions: bool,
+}
+
+impl Places {
+    fn of_schema(schema: &Value) -> Self {
+        let timed_conditions = conditions::are_timed(schema);
+        Self { quantities: Quantities::of_schema(schema), timed_conditions }
+    }
+}
+
 /// The type `K` with its strategy and columns.
 pub(crate) struct Typed<K, S> {
     strategy: S,
     cells: Vec<Cell<K>>,
     status: Option<Status<K>>,
     /// Read from the schema at the first use.
-    quantities: OnceLock<Option<Quantities>>,
+    places: OnceLock<Places>,
 }
 
 impl<K: Object, S: Strategy<K>> Typed<K, S> {
     pub(crate) fn new(strategy: S, cells: Vec<Cell<K>>, status: Option<Status<K>>) -> Self {
-        Self { strategy, cells, status, quantities: OnceLock::new() }
+        Self { strategy, cells, status, places: OnceLock::new() }
     }
 
     /// Takes back what this part of `new` may not change.
@@ -136,11 +156,18 @@ impl<K: Object, S: Strategy<K>> Typed<K, S> {
         match part {
             Part::Finalizers => self.strategy.finalize(new, &given),
             Part::Approval => self.strategy.approve(new, &given),
+            Part::EphemeralContainers => self.strategy.add_containers(new, &given),
+            Part::Size => self.strategy.resize(new, &given),
             Part::Main | Part::Status => {
                 self.status.iter().for_each(|status| (status.copy)(new, &given))
             }
         }
-        if part != Part::Status || self.status.as_ref().is_some_and(|s| s.has_metadata) {
+        let has_metadata = match part {
+            Part::Status => self.status.as_ref().is_some_and(|s| s.has_metadata),
+            Part::EphemeralContainers | Part::Size => false,
+            Part::Main | Part::Finalizers | Part::Approval => true,
+        };
+        if has_metadata {
             new.metadata_mut().clone_from(given.metadata());
         }
     }
@@ -149,7 +176,7 @@ impl<K: Object, S: Strategy<K>> Typed<K, S> {
         match part {
             Part::Main => self.strategy.prepare_update(new, old),
             Part::Status | Part::Finalizers => self.strategy.prepare_status_update(new, old),
-            Part::Approval => {}
+            Part::Approval | Part::EphemeralContainers | Part::Size => {}
         }
         metadata::validate_update(new.metadata(), old.metadata(), errors);
         match part {
@@ -158,11 +185,15 @@ impl<K: Object, S: Strategy<K>> Typed<K, S> {
                 return self.strategy.validate_status(new, old, errors);
             }
             Part::Approval => return self.strategy.validate_approval(new, old, errors),
+            Part::EphemeralContainers => {
+                return self.strategy.validate_added_containers(new, old, errors);
+            }
+            Part::Size => return self.strategy.validate_resize(new, old, errors),
         }
         let mut faults = FieldErrors::default();
         self.strategy.validate(new, &mut faults);
         if !faults.is_empty() {
-            faults.forget(&self.strategy.lasting(old));
+            faults.forget(&self.strategy.lasting(new, old));
         }
         errors.extend(faults);
         self.strategy.validate_update(new, old, errors);
@@ -177,9 +208,12 @@ impl<K: Object, S> fmt::Debug for Typed<K, S> {
 
 impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
     fn decode(&self, mut given: Value, old: Option<&Value>) -> Result<Decoded, Fault> {
-        let quantities = self.quantities.get_or_init(|| Quantities::of_schema(&schema_of::<K>()));
-        if let Some(quantities) = quantities {
+        let places = self.places.get_or_init(|| Places::of_schema(&schema_of::<K>()));
+        if let Some(quantities) = &places.quantities {
             quantities.canonicalize(&mut given, old).map_err(|e| Fault::Decode(e.describe()))?;
+        }
+        if places.timed_conditions {
+            conditions::date(&mut given);
         }
         let (object, unknown) = strict::decode_strictly::<K>(&given).map_err(undecodable)?;
         Ok(Decoded { object: AnyObject::new(object), unknown })
@@ -231,7 +265,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         let mut errors = FieldErrors::default();
         self.prepare_and_validate(part, new, old, &mut errors);
         faultless(new, errors)?;
-        if part == Part::Main
+        if matches!(part, Part::Main | Part::EphemeralContainers | Part::Size)
             && !is_same_but_for_metadata(new, old)
             && let Some(before) = spec(old)?
         {

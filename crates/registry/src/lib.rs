@@ -3,6 +3,7 @@
 mod any_object;
 mod builder;
 mod cells;
+mod conditions;
 mod context;
 mod conversion;
 mod custom_resource;
@@ -24,16 +25,19 @@ mod struct_fields;
 pub use any_object::AnyObject;
 pub use builder::{Builder, resource};
 pub use context::Context;
-pub use conversion::{Conversion, SameFields};
+pub use conversion::{Conversion, ConversionWebhook, SameFields};
 pub use custom_resource::{
     CLEANUP_FINALIZER, CustomResource, CustomResourceError, PrinterColumn, Priority, TERMINATING,
-    TakenNames, accept, condition, is_established, set_condition, versions,
+    TakenNames, accept, condition, is_established, object_type, set_condition, versions,
 };
 pub use definition::ResourceDef;
 pub use deletion::Deletion;
 pub use description::{Column, Names, Scope, Subresource};
 pub use erased::{Decoded, Part, schema_of};
-pub use kinds::{all, bind, computed, reviews, service};
+pub use kinds::{
+    Composition, MIRROR, SYSTEM_CLASSES, admission_expression, all, bind, computed, reviews,
+    service,
+};
 pub use metadata::place;
 pub use object::{KnownScope, Object};
 pub use scale::{ScalePaths, SelectorPath};

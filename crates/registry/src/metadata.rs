@@ -29,6 +29,7 @@ pub(crate) fn prepare_create(meta: &mut ObjectMeta, scope: Scope, context: &Cont
     meta.generation = None;
     // They begin with the first server-side apply.
     meta.managed_fields = None;
+    leave_out_empty(meta);
 }
 
 /// Keeps what a client can't change with an update.
@@ -43,6 +44,12 @@ pub(crate) fn prepare_update(new: &mut ObjectMeta, old: &ObjectMeta) {
     new.generation = old.generation;
     new.resource_version = None;
     new.self_link = None;
+    leave_out_empty(new);
+}
+
+/// Without finalizers there is no list of them, as whoever removes the last one leaves an empty one.
+fn leave_out_empty(meta: &mut ObjectMeta) {
+    meta.finalizers = meta.finalizers.take().filter(|finalizers| !finalizers.is_empty());
 }
 
 /// The faults of the metadata of a new object.

@@ -1,14 +1,24 @@
 //! Rules that fields of many kinds share.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Debug},
+    net::{IpAddr, Ipv4Addr},
+};
 
-use api_machinery::{FieldErrors, FieldPath};
+use api_machinery::{FieldErrors, FieldPath, percentage};
+use api_types::IntOrString;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::NameRule;
 
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 pub(crate) const POSITIVE: &str = "must be greater than 0";
 pub(crate) const IMMUTABLE: &str = "field is immutable";
+
+/// Versions of the reviews that webhooks are sent.
+pub(crate) const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// The text, or the empty one.
 pub(crate) fn text(value: Option<&String>) -> &str {
@@ -133,5 +143,88 @@ pub(crate) fn ip(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
             value,
             "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         );
+    }
+}
+
+/// The faults of an address to which connections are led; none of what is no address (Kubernetes: `ValidateEndpointIP`).
+pub(crate) fn endpoint_ip(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    let Ok(address) = value.parse::<IpAddr>() else { return };
+    let (is_link_local, is_link_local_multicast) = match address {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets().starts_with(&[224, 0, 0])),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    if address != address.to_canonical() {
+        // Else it would be that of a pod under another name, which no NetworkPolicy knows.
+        errors.invalid(path, value, "must not be an IPv4-mapped IPv6 address");
+    }
+    if address.is_unspecified() {
+        errors.invalid(path, value, &format!("may not be unspecified ({value})"));
+    }
+    if address.is_loopback() {
+        errors.invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    if is_link_local {
+        let why = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+        errors.invalid(path, value, why);
+    }
+    if is_link_local_multicast {
+        let why = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
+        errors.invalid(path, value, why);
+    }
+}
+
+/// The same of endpoints that are written: a server of a cluster that is all on one host may be at a loopback address of IPv4,
+/// as the API server is there.
+pub(crate) fn endpoint_ip_of_cluster(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if !value.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()) {
+        endpoint_ip(value, path, errors);
+    }
+}
+
+/// What is shown of a list, or of what may be absent, in a fault.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> impl Debug + use<T> {
+    serde_json::to_value(value).map_or(Json(Value::Null), Json)
+}
+
+struct Json(Value);
+
+impl Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A number, or a part of all, that, if given, is zero or more.
+pub(crate) fn int_or_percent(
+    value: Option<&IntOrString>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    match value {
+        Some(IntOrString::Int(number)) => not_negative(Some(*number), path, errors),
+        Some(text @ IntOrString::String(_)) if percentage::of(text, 1).is_none() => {
+            errors.invalid(path, int_or_percent_text(text), percentage::MESSAGE);
+        }
+        _ => {}
+    }
+}
+
+/// What, if it is a part of all, is not more than all.
+pub(crate) fn not_more_than_all(
+    value: Option<&IntOrString>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let part = value.filter(|value| matches!(value, IntOrString::String(_)));
+    if let Some(part) = part.filter(|part| percentage::of(part, 100) > Some(100.0)) {
+        errors.invalid(path, int_or_percent_text(part), "must not be greater than 100%");
+    }
+}
+
+/// As it was given.
+pub(crate) fn int_or_percent_text(value: &IntOrString) -> String {
+    match value {
+        IntOrString::Int(number) => number.to_string(),
+        IntOrString::String(text) => text.clone(),
     }
 }

@@ -32,6 +32,12 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// Takes over what the subresource `approval` is about from an object that was given to it.
     fn approve(&self, _object: &mut K, _given: &K) {}
 
+    /// Takes over what the subresource `ephemeralcontainers` is about from an object that was given to it.
+    fn add_containers(&self, _object: &mut K, _given: &K) {}
+
+    /// Takes over what the subresource `resize` is about from an object that was given to it.
+    fn resize(&self, _object: &mut K, _given: &K) {}
+
     /// Changes the object when its deletion begins.
     fn prepare_delete(&self, _object: &mut K) {}
 
@@ -42,7 +48,7 @@ pub trait Strategy<K>: Send + Sync + 'static {
     fn validate_create(&self, _object: &K, _errors: &mut FieldErrors) {}
 
     /// The faults of an object by itself that a change of it may leave: what was taken once, by earlier rules.
-    fn lasting(&self, _old: &K) -> FieldErrors {
+    fn lasting(&self, _new: &K, _old: &K) -> FieldErrors {
         FieldErrors::default()
     }
 
@@ -54,6 +60,12 @@ pub trait Strategy<K>: Send + Sync + 'static {
 
     /// The faults of a change by the subresource `approval`.
     fn validate_approval(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
+
+    /// The faults of a change by the subresource `ephemeralcontainers`.
+    fn validate_added_containers(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
+
+    /// The faults of a change by the subresource `resize`.
+    fn validate_resize(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
 
     /// What whoever brings an object is to be told though it is taken, e.g. that it names something that is not there.
     fn warnings(&self, _object: &K, _exists: &Exists<'_>) -> Vec<String> {

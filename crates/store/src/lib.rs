@@ -231,6 +231,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Ok(true)
     }
 
+    /// Whether a value would be stored in another form now than it is, though it is the same.
+    async fn is_stale(&self, _key: &str) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Forgets the history before a revision: lists at it and watches after it still work, older ones fail
     /// with `Compacted`. Does nothing if more is forgotten already.
     async fn compact(&self, before: Revision) -> Result<(), StoreError>;

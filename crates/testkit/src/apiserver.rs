@@ -2,10 +2,8 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process,
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -17,7 +15,11 @@ use kube::{
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::{Etcd, process::Process, tls, wait};
+use crate::{
+    Etcd,
+    process::{Process, own_address},
+    tls, wait,
+};
 
 /// The usual soft limit of open files, whatever the test's own is.
 const WITH_USUAL_LIMIT: &str = "ulimit -Sn 1024; exec \"$0\" \"$@\"";
@@ -46,7 +48,7 @@ impl Apiserver {
         component::raise_file_limit();
         let program = program.as_ref().display().to_string();
         let etcd = etcd.map(Etcd::endpoint);
-        let address = free_address();
+        let address = own_address(6443);
         let process = Process::new("sh", |folder| {
             let mut arguments = vec!["-c".to_owned(), WITH_USUAL_LIMIT.to_owned(), program];
             arguments.push(format!("--bind-address={}", address.ip()));
@@ -164,11 +166,4 @@ impl Apiserver {
         let path = format!("/proc/{}/fd", self.process.id());
         fs::read_dir(path).expect("the process runs").count()
     }
-}
-
-/// An address of this host that nobody else has: ports of 127.0.0.1 are taken by who connects from there.
-fn free_address() -> SocketAddr {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let [_, a, b, c] = (process::id() << 4 | COUNT.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
-    SocketAddr::from((Ipv4Addr::new(127, a, b, c), 6443))
 }

@@ -19,14 +19,14 @@ use tempfile::TempDir;
 use crate::{
     gate::{Backend, Effect, Gate, Obstacle},
     process::free_address,
-    servers::{Etcd, Redis},
+    servers::{Etcd, EtcdMembers, Redis},
 };
 
 /// What the control plane of a test is made of.
 #[derive(Debug, Default)]
 pub struct Builder {
     config: Config,
-    etcd: Option<String>,
+    etcd: Vec<String>,
     redis: Option<RedisServer>,
     listen: bool,
 }
@@ -42,7 +42,14 @@ impl Builder {
     /// As [`Builder::etcd`], by URL.
     #[must_use]
     pub fn etcd_url(mut self, url: &str) -> Self {
-        self.etcd = Some(url.to_owned());
+        self.etcd = vec![url.to_owned()];
+        self
+    }
+
+    /// As [`Builder::etcd`], by its members.
+    #[must_use]
+    pub fn etcd_members(mut self, members: &EtcdMembers) -> Self {
+        self.etcd = members.endpoints();
         self
     }
 
@@ -86,10 +93,10 @@ impl Builder {
     pub async fn start(self) -> ControlPlane {
         component::install_crypto_provider();
         let folder = tempfile::tempdir().expect("a folder for the store can be made");
-        let store: Arc<dyn Store> = match &self.etcd {
-            None => Arc::new(embedded(&folder)),
-            Some(endpoint) => {
-                let etcd = store::etcd::Etcd::connect(std::slice::from_ref(endpoint)).await;
+        let store: Arc<dyn Store> = match &*self.etcd {
+            [] => Arc::new(embedded(&folder)),
+            endpoints => {
+                let etcd = store::etcd::Etcd::connect(endpoints).await;
                 Arc::new(etcd.expect("etcd can be reached"))
             }
         };
@@ -109,7 +116,7 @@ impl Builder {
 
 fn embedded(folder: &TempDir) -> store::embedded::Embedded {
     let path = folder.path().join("store.redb");
-    let options = store::embedded::Options::default();
+    let options = store::embedded::Options { outlives_power_cuts: false, ..Default::default() };
     store::embedded::Embedded::open(path, options).expect("the store's file can be made")
 }
 
@@ -183,7 +190,17 @@ impl ControlPlane {
 
     /// The listener of a component: over Redis, if the control plane has it.
     pub fn listwatch(&self) -> ListWatch {
-        ListWatch::new(self.client(), self.redis.as_ref(), &component::Tasks::default())
+        self.listwatch_of(self.client())
+    }
+
+    /// That of a program of the cluster, which has the rights that it needs: `kube-scheduler` and the like.
+    pub fn listwatch_as(&self, program: &str) -> ListWatch {
+        let groups = ["system:authenticated"];
+        self.listwatch_of(self.client_as(&format!("system:{program}"), &groups))
+    }
+
+    fn listwatch_of(&self, client: Client) -> ListWatch {
+        ListWatch::new(client, self.redis.as_ref(), &component::Tasks::default())
             .expect("the Redis URL is right")
     }
 
@@ -316,7 +333,7 @@ impl ControlPlane {
 
 #[cfg(test)]
 mod tests {
-    use api_types::api::core::v1::Pod;
+    use api_types::api::core::v1::{Node, Pod};
     use component::ClientArgs;
     use kube::{Api, api::PostParams};
 
@@ -369,9 +386,11 @@ mod tests {
         let args = ClientArgs { kubeconfig: Some(path), ..ClientArgs::default() };
         let client = component::client(&args).await.unwrap();
         component::wait_for_apiserver(&client).await;
-        let pods: Api<Pod> = Api::namespaced(client, "default");
-        pods.create(&PostParams::default(), &pod("a").build()).await.unwrap();
-        wait::until_is(&pods, "a", "is there", |_| true).await;
+        let nodes: Api<Node> = Api::all(client);
+        let mut node = Node::default();
+        node.metadata.name = Some("n1".to_owned());
+        nodes.create(&PostParams::default(), &node).await.unwrap();
+        wait::until_is(&nodes, "n1", "is there", |_| true).await;
     }
 
     #[tokio::test]

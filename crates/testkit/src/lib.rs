@@ -33,7 +33,7 @@ pub use output::without_ages;
 pub use pod_ranges::remove_pod_ranges;
 pub use proxy::Proxy;
 pub use registry::Registry;
-pub use servers::{Etcd, Redis};
+pub use servers::{Etcd, EtcdMembers, Redis};
 pub use slurm::Slurm;
 
 /// All programs there are, each of a crate of that name.

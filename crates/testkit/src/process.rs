@@ -4,7 +4,8 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Stdio, id},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -124,6 +125,19 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// An address of this host that nobody else has: ports of 127.0.0.1 are taken by who connects from there.
+pub(crate) fn own_address(port: u16) -> SocketAddr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = (id() << 4).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
+        let [_, a, b, c] = number.to_be_bytes();
+        let address = SocketAddr::from((Ipv4Addr::new(127, a, b, c), port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Real etcd and Redis servers, each test its own.
 
+mod etcd_members;
+
 use std::{fmt, fs, net::SocketAddr, time::Duration};
 
 use component::RedisServer;
@@ -11,6 +13,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+pub use self::etcd_members::EtcdMembers;
 use crate::{
     Authority,
     process::{Process, free_address},
@@ -117,7 +120,7 @@ pub struct Etcd(Server);
 impl Etcd {
     /// A new, empty one.
     pub async fn spawn() -> Self {
-        Self(Server::spawn(Self::probe(None), |address| etcd("http", address, &[])).await)
+        Self(Server::spawn(Self::probe(None), |address| lone_etcd("http", address, &[])).await)
     }
 
     /// One that serves over TLS alone, and only who shows a certificate of this authority.
@@ -128,7 +131,7 @@ impl Etcd {
             format!("--cert-file={}", authority.certificate().display()),
             format!("--key-file={}", authority.key().display()),
         ];
-        let make = |address| etcd("https", address, &flags);
+        let make = |address| lone_etcd("https", address, &flags);
         Self(Server::spawn(Self::probe(Some(authority.connector())), make).await)
     }
 
@@ -179,17 +182,22 @@ impl Etcd {
     }
 }
 
-fn etcd(scheme: &str, address: SocketAddr, flags: &[String]) -> Process {
-    let (client, peer) = (format!("{scheme}://{address}"), format!("http://{}", free_address()));
+fn lone_etcd(scheme: &str, address: SocketAddr, flags: &[String]) -> Process {
+    let peer = format!("http://{}", free_address());
+    etcd("test", &format!("{scheme}://{address}"), &peer, &format!("test={peer}"), flags)
+}
+
+/// A member of the name, with the URLs of its clients and of other members, of a cluster of all these.
+fn etcd(name: &str, client: &str, peer: &str, cluster: &str, flags: &[String]) -> Process {
     Process::new("etcd", |folder| {
         [
-            ("--name", "test"),
+            ("--name", name),
             ("--data-dir", &format!("{folder}/data")),
-            ("--listen-client-urls", &client),
-            ("--advertise-client-urls", &client),
-            ("--listen-peer-urls", &peer),
-            ("--initial-advertise-peer-urls", &peer),
-            ("--initial-cluster", &format!("test={peer}")),
+            ("--listen-client-urls", client),
+            ("--advertise-client-urls", client),
+            ("--listen-peer-urls", peer),
+            ("--initial-advertise-peer-urls", peer),
+            ("--initial-cluster", cluster),
         ]
         .iter()
         .map(|(flag, value)| format!("{flag}={value}"))

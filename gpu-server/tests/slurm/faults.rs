@@ -131,14 +131,15 @@ async fn a_task_that_is_requeued_is_followed_to_its_end() {
     let status = world.until_state("RUNNING").await;
     let id = status.job_id.unwrap();
     world.slurm.command("scontrol", &["requeue", &id]);
-    // Slurm lets a job wait that was requeued; its administrator need not.
+    // Slurm lets a job wait that was requeued; its administrator need not. A node refuses what is begun in the second in
+    // which it was told to end it.
     world
         .until("it waits", async || {
             let job = world.slurm.command("scontrol", &["show", "job", "-o", &id]);
             job.contains("JobState=PENDING").then_some(())
         })
         .await;
-    world.slurm.command("scontrol", &["update", &format!("JobId={id}"), "StartTime=now"]);
+    world.slurm.command("scontrol", &["update", &format!("JobId={id}"), "StartTime=now+2"]);
     let status = world.ends("Complete", "CompletionsReached").await;
     assert_eq!((status.job_id, status.failed), (Some(id), 0));
     assert!(world.result("j.out").unwrap().contains("run 1"));

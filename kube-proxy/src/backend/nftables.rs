@@ -1,60 +1,75 @@
-//! Services carried by the kernel: their connections are led to endpoints by rules of nftables, in one table.
+//! Services carried by the kernel: their connections are led to endpoints by rules of nftables, in one table for each
+//! family of addresses.
 //!
 //! The virtual IPs are local addresses as they are with nginxes, so that what no Service serves is refused as there, and
 //! nothing for them leaves the host, whether the rules are there or not. The hosts of DNS objects stay an nginx's.
 //!
-//! Flow: look at the table, if that is due → take the addresses of new Services → make of the table what is wanted: the
+//! Flow: look at the host's servers, and at the table, if that is due → take the addresses of new Services → make of the table what is wanted: the
 //! part that is about Services of which there is news, or all of it if it is not known what is there → have flows of
 //! datagrams forgotten that can't go on as they do → the nginxes.
 //!
 //! Guarantees: neither waits for the other: without Docker Services are carried, and without rules hosts are served.
 
-mod addresses;
 mod flows;
 mod kernel;
 mod ledger;
 mod rules;
+mod ruleset;
+mod taken;
 mod without;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    net::Ipv4Addr,
-    time::Duration,
+    net::IpAddr,
 };
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
-use packet_filter::{
-    connections::Flows,
-    nftables::{Contents, Found},
-};
+use component::dual_stack::DualStack;
 use tokio::time::Instant;
-use tracing::warn;
 
 use self::{
-    addresses::ServiceAddresses,
     kernel::Kernel,
-    ledger::{Change, Ledger},
+    rules::Spared,
+    ruleset::{LOOK_AT_RULES, Ruleset, is_due},
+    taken::Taken,
 };
-use super::{Backend, about_objects, router, service};
+use super::{
+    Backend, about_objects, gateway, router, service, service_addresses::ServiceAddresses,
+};
 use crate::{
     addresses::Addresses,
     configs::Configs,
     containers::Containers,
+    gateway::GatewayPlan,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Reconciler, Summary},
     router::RouterPlan,
 };
 
-pub use without::WithoutRules;
+pub use without::{Leftover, WithoutRules};
 
-/// How often it is looked whether somebody has changed rules, as for those of iptables; and elements of maps, which
-/// are many.
-const LOOK_AT_RULES: Duration = Duration::from_secs(10);
-const LOOK_AT_ELEMENTS: Duration = Duration::from_secs(60);
-/// The owner of what is there whatever Services there are. No uid is empty.
-const FRAME: &str = "";
+/// What of the tables for the virtual IPs of these ranges is not as these Services want it, in words; without them there should be none.
+pub(crate) async fn differences(
+    ranges: &DualStack,
+    pods: &DualStack,
+    plans: Option<&[ServicePlan]>,
+) -> Result<Vec<String>, ReconcileError> {
+    let mut found = Vec::new();
+    let Some(plans) = plans else {
+        for kernel in Kernel::of(ranges) {
+            found.extend(kernel.table.differences(None).await?);
+        }
+        return Ok(found);
+    };
+    let taken = Taken::read().map_err(ReconcileError::Servers)?;
+    let spared = Spared { pods: *pods, taken };
+    for mut ruleset in Ruleset::all(ranges, pods) {
+        plans.iter().for_each(|plan| ruleset.want(plan, &spared));
+        found.extend(ruleset.differences().await?);
+    }
+    Ok(found)
+}
 
 /// Carries Services by rules of the packet filter.
 #[derive(Debug)]
@@ -62,29 +77,26 @@ pub struct Nftables<C, A> {
     /// The nginx of DNS objects, and those that were there for Services before.
     nginxes: Reconciler<C, ServiceAddresses<A>>,
     addresses: ServiceAddresses<A>,
-    kernel: Kernel,
-    ledger: Ledger,
+    rulesets: Vec<Ruleset>,
     /// By uid, the virtual IPs of all Services.
-    services: BTreeMap<String, Ipv4Addr>,
-    /// By uid, those that are also reached in ways that are not served.
-    unserved: BTreeMap<String, String>,
-    /// By uid, what is not in the ledger yet.
-    due: BTreeMap<String, Option<Contents>>,
-    /// What is to be forgotten.
-    stale: BTreeSet<Flows>,
+    services: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// By uid, those that are reached from outside.
+    exposed: BTreeMap<String, ServicePlan>,
+    spared: Spared,
+    /// Where servers of the host listened when it was looked last.
+    servers: Option<Taken>,
+    /// Of how many Services there is news.
+    news: usize,
     /// Whether all Services are known.
     told: bool,
-    /// Whether the table is as the ledger says, as far as is known.
-    trusted: bool,
-    rules_seen: Option<Instant>,
-    elements_seen: Option<Instant>,
+    servers_seen: Option<Instant>,
 }
 
 impl<C: Containers, A: Addresses> Nftables<C, A> {
-    /// For the virtual IPs of a range, in a cluster whose pods have addresses of another.
+    /// For the virtual IPs of these ranges, in a cluster whose pods have addresses of others.
     pub fn new(
-        range: Ipv4Net,
-        pods: Ipv4Net,
+        ranges: DualStack,
+        pods: DualStack,
         containers: C,
         addresses: A,
         configs: Configs,
@@ -93,76 +105,59 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
         Nftables {
             nginxes: Reconciler::new(containers, addresses.clone(), configs),
             addresses,
-            kernel: Kernel::new(range),
-            ledger: Ledger::default(),
+            rulesets: Ruleset::all(&ranges, &pods),
             services: BTreeMap::new(),
-            unserved: BTreeMap::new(),
-            due: [(FRAME.to_owned(), Some(rules::frame(pods)))].into(),
-            stale: BTreeSet::new(),
+            exposed: BTreeMap::new(),
+            spared: Spared { pods, taken: Taken::default() },
+            servers: None,
+            news: 0,
             told: false,
-            trusted: false,
-            rules_seen: None,
-            elements_seen: None,
+            servers_seen: None,
         }
     }
 
-    /// Brings the table up to date, with all that this needs.
+    /// Brings the tables up to date, with all that this needs.
     async fn settle(&mut self) -> Result<(), ReconcileError> {
-        self.look_at_rules().await?;
+        self.look_at_servers()?;
+        for ruleset in &mut self.rulesets {
+            ruleset.look().await?;
+        }
         self.addresses.take_missing().await?;
-        let Change { before, after } = self.ledger.update(mem::take(&mut self.due));
-        if self.trusted {
-            self.stale.extend(flows::stale(&before.elements, &after.elements));
-            // Until it is known: what fails may have come about all the same.
-            self.trusted = false;
-            self.kernel.table.change(&Found::of(&before), &after).await?;
-            self.trusted = true;
-        } else {
-            self.repair().await?;
+        // What is wrong with one is nothing to the other.
+        let mut settled = Ok(());
+        for ruleset in &mut self.rulesets {
+            settled = settled.and(ruleset.settle().await);
         }
-        self.forget_flows().await
+        settled
     }
 
-    /// Each until it is: the table does not tell of them any more.
-    async fn forget_flows(&mut self) -> Result<(), ReconcileError> {
-        while let Some(flows) = self.stale.first().copied() {
-            self.kernel.forget(flows).await?;
-            self.stale.remove(&flows);
+    /// Of Services whose sockets a server has got or given up the rules change.
+    fn look_at_servers(&mut self) -> Result<(), ReconcileError> {
+        // Nginxes that have carried Services listen there until the rules do.
+        if self.nginxes.has_any(service::KIND) || !is_due(self.servers_seen, LOOK_AT_RULES) {
+            return Ok(());
+        }
+        let servers = Taken::read().map_err(ReconcileError::Servers)?;
+        let taken = servers.clone().since(self.servers.as_ref());
+        (self.servers, self.servers_seen) = (Some(servers), Some(Instant::now()));
+        if taken != self.spared.taken {
+            self.spared.taken = taken;
+            for ruleset in &mut self.rulesets {
+                self.exposed.values().for_each(|plan| ruleset.want(plan, &self.spared));
+            }
         }
         Ok(())
     }
 
-    async fn look_at_rules(&mut self) -> Result<(), ReconcileError> {
-        if is_due(self.rules_seen, LOOK_AT_RULES) {
-            self.kernel.set_flags().await?;
-            let found = self.kernel.table.read_rules().await?;
-            let as_said = found.is_some_and(|found| found.has_rules_of(&self.ledger.contents()));
-            if self.trusted && !as_said {
-                warn!("somebody has changed our rules of the packet filter");
-            }
-            self.trusted &= as_said;
-            self.rules_seen = Some(Instant::now());
-        }
-        self.trusted &= !is_due(self.elements_seen, LOOK_AT_ELEMENTS);
-        Ok(())
-    }
-
-    /// Makes of the whole table what it should be, whatever is there.
-    async fn repair(&mut self) -> Result<(), ReconcileError> {
-        let wanted = self.ledger.contents();
-        match self.kernel.table.read().await? {
-            Some(found) => {
-                self.stale.extend(flows::stale(found.elements(), &wanted.elements));
-                self.kernel.table.change(&found, &wanted).await?;
-            }
-            None => {
-                self.stale.insert(self.kernel.all_flows());
-                self.kernel.table.replace(&wanted).await?;
-            }
-        }
-        self.trusted = true;
-        self.elements_seen = Some(Instant::now());
-        Ok(())
+    /// Services of which not all sockets could be had.
+    fn clashes(&self) -> impl Iterator<Item = Failure> {
+        self.exposed.values().filter_map(|plan| {
+            let sockets = self.spared.clashing(plan).into_iter();
+            let sockets: Vec<_> = sockets.map(|(of, it)| format!("{of} {it}")).collect();
+            let error = ReconcileError::Taken(sockets.join(", "));
+            let (subject, uid) = (plan.to_string(), Some(plan.uid.clone()));
+            (!sockets.is_empty()).then_some(Failure { subject, uid, error })
+        })
     }
 
     /// Those of hosts, whatever becomes of the rules; and the other way round.
@@ -178,16 +173,17 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
     }
 
     fn drop_service(&mut self, uid: &str) {
-        self.unserved.remove(uid);
-        if let Some(address) = self.services.remove(uid) {
-            self.let_go(address);
-            self.due.insert(uid.to_owned(), None);
+        if let Some(addresses) = self.services.remove(uid) {
+            addresses.into_iter().for_each(|address| self.let_go(address));
+            self.exposed.remove(uid);
+            self.rulesets.iter_mut().for_each(|ruleset| ruleset.forget(uid));
+            self.news += 1;
         }
     }
 
     /// Another Service may have got it before it was said that this one has it no more.
-    fn let_go(&self, address: Ipv4Addr) {
-        if !self.services.values().any(|held| *held == address) {
+    fn let_go(&self, address: IpAddr) {
+        if !self.services.values().any(|held| held.contains(&address)) {
             self.addresses.forget(address);
         }
     }
@@ -199,7 +195,7 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         self.nginxes.resume().await
     }
 
-    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+    async fn look(&mut self) -> Result<&BTreeSet<IpAddr>, ReconcileError> {
         match self.nginxes.look().await {
             // Services need no containers. A pass looks again, and tells of it.
             Ok(_) | Err(ReconcileError::Containers(_)) => {}
@@ -222,18 +218,16 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
     }
 
     fn want(&mut self, plan: ServicePlan) {
-        if let Some(before) = self.services.insert(plan.uid.clone(), plan.ip)
-            && before != plan.ip
-        {
-            self.let_go(before);
-        }
-        if plan.is_for_outside() {
-            self.unserved.insert(plan.uid.clone(), plan.to_string());
-        } else {
-            self.unserved.remove(&plan.uid);
-        }
-        self.addresses.want(plan.ip);
-        self.due.insert(plan.uid.clone(), Some(rules::of(&plan)));
+        let before = self.services.insert(plan.uid.clone(), plan.ips.clone());
+        let gone = before.iter().flat_map(|before| before.difference(&plan.ips));
+        gone.for_each(|address| self.let_go(*address));
+        plan.ips.iter().for_each(|ip| self.addresses.want(*ip));
+        self.rulesets.iter_mut().for_each(|ruleset| ruleset.want(&plan, &self.spared));
+        self.news += 1;
+        match service::is_reached_from_outside(&plan) {
+            true => self.exposed.insert(plan.uid.clone(), plan),
+            false => self.exposed.remove(&plan.uid),
+        };
     }
 
     fn forget(&mut self, uid: &str) {
@@ -244,14 +238,14 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         self.nginxes.want_all(router::KIND, plan.iter().flat_map(router::specs).collect());
     }
 
-    fn serves_from_outside(&self) -> bool {
-        false
+    fn want_gateways(&mut self, plans: &[GatewayPlan]) {
+        self.nginxes.want_all(gateway::KIND, plans.iter().flat_map(gateway::specs).collect());
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {
         self.look().await?;
-        let due = self.due.len();
-        // Before the first complete list the table stays as it was found.
+        let news = mem::take(&mut self.news);
+        // Before the first complete list the tables stay as they were found.
         let settled = if self.told { self.settle().await } else { Ok(()) };
         if self.told && settled.is_ok() {
             // What carries Services is there before what carried them goes.
@@ -259,12 +253,8 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         }
         let mut summary = self.keep_nginxes().await?;
         summary.wanted += self.services.len();
-        summary.examined += due;
-        summary.unserved.extend(self.unserved.iter().map(|(uid, owner)| Failure {
-            subject: owner.clone(),
-            uid: Some(uid.clone()),
-            error: ReconcileError::OutsideOfMode,
-        }));
+        summary.examined += news;
+        summary.failed.extend(self.clashes());
         if let Err(error) = settled {
             summary.failed.push(Failure {
                 subject: "rules of all Services".to_owned(),
@@ -274,8 +264,4 @@ impl<C: Containers, A: Addresses> Backend for Nftables<C, A> {
         }
         Ok(summary)
     }
-}
-
-fn is_due(last: Option<Instant>, interval: Duration) -> bool {
-    last.is_none_or(|last| last.elapsed() >= interval)
 }

@@ -1,16 +1,17 @@
 //! Services carried by an nginx each.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use async_trait::async_trait;
 
 use super::{
-    Backend, about_objects, router,
+    Backend, about_objects, gateway, router,
     service::{self, OUTSIDE, specs},
 };
 use crate::{
     addresses::Addresses,
     containers::Containers,
+    gateway::GatewayPlan,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Reconciler, Summary},
     router::RouterPlan,
@@ -26,7 +27,7 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
         self.0.resume().await
     }
 
-    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+    async fn look(&mut self) -> Result<&BTreeSet<IpAddr>, ReconcileError> {
         self.0.look().await
     }
 
@@ -53,6 +54,10 @@ impl<C: Containers, A: Addresses> Backend for Nginx<C, A> {
 
     fn want_router(&mut self, plan: Option<RouterPlan>) {
         self.0.want_all(router::KIND, plan.iter().flat_map(router::specs).collect());
+    }
+
+    fn want_gateways(&mut self, plans: &[GatewayPlan]) {
+        self.0.want_all(gateway::KIND, plans.iter().flat_map(gateway::specs).collect());
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use api_machinery::host_routes::{ANY_HOST, Kind, ROUTER};
@@ -10,7 +10,7 @@ use api_machinery::host_routes::{ANY_HOST, Kind, ROUTER};
 use crate::{
     instance::InstanceSpec,
     nginx::{
-        Configuration,
+        Configuration, DRAINING_CONNECTIONS,
         http::{Http, Location, Path, Seen, Server},
     },
     router::{HostPath, HostPlan, Onward, RouterPlan},
@@ -35,7 +35,7 @@ pub const AT_HOST: &str = "-host";
 /// nothing to that one, the nginx that serves those of Ingresses at this host's own.
 pub fn specs(plan: &RouterPlan) -> Vec<InstanceSpec> {
     let owner = format!("{}/{}", ROUTER.0, ROUTER.1);
-    let spec = |suffix: &str, title: &str, held: BTreeSet<Ipv4Addr>, http: Http| InstanceSpec {
+    let spec = |suffix: &str, title: &str, held: BTreeSet<IpAddr>, http: Http| InstanceSpec {
         kind: KIND.to_owned(),
         uid: format!("{}{suffix}", plan.uid),
         name: format!("dns_{}_{}_{}{suffix}", ROUTER.1, ROUTER.0, plan.uid),
@@ -47,6 +47,7 @@ pub fn specs(plan: &RouterPlan) -> Vec<InstanceSpec> {
             stream: String::new(),
             http,
             affinity: None,
+            draining_connections: DRAINING_CONNECTIONS,
         },
         owner: owner.clone(),
     };
@@ -63,7 +64,7 @@ pub fn specs(plan: &RouterPlan) -> Vec<InstanceSpec> {
     specs
 }
 
-fn http(plan: &RouterPlan, at: &BTreeSet<Ipv4Addr>, which: impl Fn(&Onward) -> bool) -> Http {
+fn http(plan: &RouterPlan, at: &BTreeSet<IpAddr>, which: impl Fn(&Onward) -> bool) -> Http {
     let upstreams = plan.backends.iter().map(|(target, all)| (target.to_string(), all.clone()));
     let none = HostPlan::default();
     let others = plan.hosts.get(ANY_HOST).unwrap_or(&none);
@@ -72,7 +73,7 @@ fn http(plan: &RouterPlan, at: &BTreeSet<Ipv4Addr>, which: impl Fn(&Onward) -> b
     // Whatever host is not named by any object comes first.
     let all: Vec<_> = [(ANY_HOST, others)].into_iter().chain(named).collect();
     let server = |host: &str, port, tls, paths: &HostPlan| Server {
-        addresses: at.iter().map(|ip| SocketAddrV4::new(*ip, port)).collect(),
+        addresses: at.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
         names: (host != ANY_HOST).then(|| host.to_owned()).into_iter().collect(),
         tls,
         locations: locations(paths, &which),
@@ -87,7 +88,7 @@ fn http(plan: &RouterPlan, at: &BTreeSet<Ipv4Addr>, which: impl Fn(&Onward) -> b
         };
         servers.extend(all.iter().skip(1).filter_map(secure));
     }
-    Http { upstreams: upstreams.collect(), servers }
+    Http { upstreams: upstreams.collect(), servers, ..Http::default() }
 }
 
 fn locations(host: &HostPlan, which: impl Fn(&Onward) -> bool) -> Vec<Location> {

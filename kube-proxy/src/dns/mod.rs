@@ -32,7 +32,7 @@ use api_types::api::core::v1::{Namespace, Service};
 use component::Check;
 use futures::StreamExt;
 use hickory_server::Server;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use kube::runtime::{
     WatchStreamExt,
     reflector::{self, ObjectRef},
@@ -40,6 +40,7 @@ use kube::runtime::{
 };
 use listwatch::{ListWatch, Scope};
 use parking_lot::RwLock;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use tokio::{
     net::{TcpListener, UdpSocket},
     time,
@@ -60,6 +61,8 @@ use crate::{
 
 /// Until an address that can't be bound is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Of datagrams that wait to be read, in bytes, with what the kernel needs for each: some thousand.
+const WAITING: usize = 4 << 20;
 /// How often the address is looked after.
 const UPKEEP: Duration = Duration::from_secs(10);
 
@@ -71,7 +74,7 @@ pub struct Settings {
     /// The cluster's domain.
     pub domain: String,
     /// The ranges of Services and pods: of addresses in them nobody else knows names.
-    pub ranges: Vec<Ipv4Net>,
+    pub ranges: Vec<IpNet>,
     /// Whom to ask for other names; nobody: those that the host asks.
     pub upstream: Vec<SocketAddr>,
     /// The host's `resolv.conf`.
@@ -108,7 +111,7 @@ impl Dns {
     /// The domain is none, or the upstream can't be used.
     pub fn new(settings: Settings, metrics: Metrics) -> anyhow::Result<Self> {
         let Settings { address, domain, ranges, upstream, host_file, stubs } = settings;
-        let zone = Zone::new(&domain, address, ranges).context("--cluster-domain")?;
+        let zone = Zone::new(&domain, address.into(), ranges).context("--cluster-domain")?;
         let upstream = Upstream::new(upstream, host_file, &stubs, address.into())
             .context("cannot ask for other names")?;
         Ok(Dns {
@@ -121,6 +124,7 @@ impl Dns {
 
     /// Answers on these sockets, as long as both give questions.
     pub async fn serve(&self, udp: UdpSocket, tcp: TcpListener) {
+        make_room(&udp);
         let Dns { zone, upstream, metrics, .. } = self.clone();
         let handler = Handler { zone, upstream, metrics };
         let mut datagrams = Server::new(handler.clone());
@@ -176,7 +180,7 @@ impl Dns {
     /// A packet for an address of the range never leaves the host, whoever is first.
     async fn take(&self, addresses: &impl Addresses) -> Result<(), ServeError> {
         addresses.fence().await?;
-        Ok(addresses.take(self.address).await?)
+        Ok(addresses.take(self.address.into()).await?)
     }
 
     async fn follow_namespaces(&self, listwatch: &ListWatch) {
@@ -193,6 +197,17 @@ impl Dns {
                 Err(error) => warn!(%error, "watching namespaces"),
             }
         }
+    }
+}
+
+/// Lets questions wait that come together. By itself the kernel keeps some hundred; who asks one of those beyond waits seconds
+/// until he asks again.
+pub fn make_room(socket: &UdpSocket) {
+    let made = set_socket_recv_buffer_size_force(socket, WAITING)
+        // Who may not have as much as he likes has what the host lets everybody have.
+        .or_else(|_| set_socket_recv_buffer_size(socket, WAITING));
+    if let Err(error) = made {
+        warn!(%error, "few questions can wait for their answers");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What DNS tells of one Service: a function from it and its EndpointSlices.
 //! <https://github.com/kubernetes/dns/blob/master/docs/specification.md>
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use api_types::api::{
     core::v1::{Service, ServicePort, ServiceSpec},
@@ -11,10 +11,10 @@ use api_types::api::{
 /// What a Service's names lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Records {
-    /// Its virtual IPs, of IPv4.
+    /// Its virtual IPs.
     Virtual {
         /// As written.
-        addresses: BTreeSet<Ipv4Addr>,
+        addresses: BTreeSet<IpAddr>,
         /// Those of the Service with a name.
         ports: BTreeSet<NamedPort>,
     },
@@ -27,10 +27,10 @@ pub enum Records {
 /// One address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EndpointRecord {
-    /// Its host name, or what stands for one that has none: `10-244-0-5`.
+    /// Its host name, or what stands for one that has none: `10-244-0-5`, `fd00-10-244--5`.
     pub hostname: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its ports that have names.
     pub ports: BTreeSet<NamedPort>,
 }
@@ -67,7 +67,7 @@ pub fn records<'a>(
 
 impl Records {
     /// Those of which the name of this Service, or of one of its endpoints, is told when they are asked for.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = (Ipv4Addr, Option<&str>)> {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, Option<&str>)> {
         let (own, endpoints) = match self {
             Records::Virtual { addresses, .. } => (Some(addresses), None),
             Records::Headless(endpoints) => (None, Some(endpoints)),
@@ -90,7 +90,7 @@ impl Records {
     }
 }
 
-fn virtual_ips(spec: &ServiceSpec) -> BTreeSet<Ipv4Addr> {
+fn virtual_ips(spec: &ServiceSpec) -> BTreeSet<IpAddr> {
     let written = spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten());
     written.filter_map(|ip| ip.parse().ok()).collect()
 }
@@ -111,7 +111,7 @@ fn endpoints<'a>(
     slices: impl IntoIterator<Item = &'a EndpointSlice>,
 ) -> BTreeSet<EndpointRecord> {
     let all = spec.publish_not_ready_addresses.unwrap_or_default();
-    let slices = slices.into_iter().filter(|slice| slice.address_type == "IPv4");
+    let slices = slices.into_iter().filter(|slice| slice.address_type != "FQDN");
     slices.flat_map(|slice| endpoints_of(slice, all)).collect()
 }
 
@@ -125,7 +125,7 @@ fn endpoints_of(slice: &EndpointSlice, all: bool) -> impl Iterator<Item = Endpoi
     told.flat_map(move |endpoint| {
         let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
         let ports = ports.clone();
-        addresses.map(move |address: Ipv4Addr| EndpointRecord {
+        addresses.map(move |address: IpAddr| EndpointRecord {
             hostname: hostname(endpoint, address),
             address,
             ports: ports.clone(),
@@ -138,9 +138,12 @@ fn is_ready(endpoint: &Endpoint) -> bool {
     endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
-fn hostname(endpoint: &Endpoint, address: Ipv4Addr) -> String {
+fn hostname(endpoint: &Endpoint, address: IpAddr) -> String {
     let given = endpoint.hostname.as_ref().filter(|name| !name.is_empty());
-    given.map_or_else(|| address.to_string().replace('.', "-"), |name| name.to_ascii_lowercase())
+    given.map_or_else(
+        || address.to_string().replace(['.', ':'], "-"),
+        |name| name.to_ascii_lowercase(),
+    )
 }
 
 #[cfg(test)]

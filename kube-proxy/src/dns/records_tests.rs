@@ -30,8 +30,8 @@ fn a_service_is_an_address_with_the_ports_that_have_names() {
     let spec =
         json!({"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7", "fd00::7"], "ports": ports});
     let http = NamedPort { name: "http".into(), protocol: "tcp".into(), number: 80 };
-    let expected =
-        Records::Virtual { addresses: ["10.96.0.7".parse().unwrap()].into(), ports: [http].into() };
+    let addresses = ["10.96.0.7", "fd00::7"].map(|ip| ip.parse().unwrap());
+    let expected = Records::Virtual { addresses: addresses.into(), ports: [http].into() };
     assert_eq!(records(&service(&spec), []), Some(expected));
 }
 
@@ -50,7 +50,8 @@ fn a_headless_service_is_its_ready_endpoints() {
     ]);
     let slices = [slice("IPv4", &endpoints), slice("IPv6", &json!([{"addresses": ["fd00::2"]}]))];
     let mut spec = json!({"clusterIP": "None"});
-    assert_eq!(told(&spec, &slices), ["10-244-0-3 10.244.0.3", "db-0 10.244.0.2"]);
+    let expected = ["10-244-0-3 10.244.0.3", "db-0 10.244.0.2", "fd00--2 fd00::2"];
+    assert_eq!(told(&spec, &slices), expected);
     spec["publishNotReadyAddresses"] = json!(true);
     assert!(told(&spec, &slices).contains(&"10-244-0-4 10.244.0.4".to_owned()));
 }

@@ -1,12 +1,12 @@
 //! What is answered to a question: a function from the zone.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use hickory_proto::{
     ProtoError,
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT},
+        rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT},
     },
 };
 
@@ -60,7 +60,11 @@ pub fn reply(zone: &Zone, name: &Name, kind: RecordType) -> Reply {
             reply.outcome = Outcome::Onward(name);
             return reply;
         }
-        let is_unknown = matches!(meaning, Meaning::Host(None) | Meaning::MaybeHost);
+        let is_unknown = match meaning {
+            Meaning::Host(addresses) => addresses.is_empty(),
+            Meaning::MaybeHost => true,
+            _ => false,
+        };
         if !zone.is_complete() && !is_fixed(&meaning) || is_unknown {
             return Reply { outcome: Outcome::NotYet, ..Reply::default() };
         }
@@ -115,25 +119,15 @@ fn found(
     kind: RecordType,
     meaning: &Meaning<'_>,
 ) -> Result<Sections, ProtoError> {
-    let addresses = |all: Vec<Ipv4Addr>| -> Vec<Record> {
-        let distinct: BTreeSet<_> = all.into_iter().collect();
-        distinct.into_iter().map(|address| record(name, RData::A(A(address)))).collect()
-    };
     let answers = match (meaning, kind) {
         (Meaning::Apex, RecordType::SOA) => vec![soa(zone, name)],
         (Meaning::Apex, RecordType::NS) => vec![record(name, RData::NS(NS(server(zone)?)))],
         (Meaning::Version, RecordType::TXT) => {
             vec![record(name, RData::TXT(TXT::new(vec![VERSION.to_owned()])))]
         }
-        (Meaning::Server, RecordType::A) => addresses(vec![zone.server]),
-        (Meaning::Pod(address) | Meaning::Host(Some(address)), RecordType::A) => {
-            addresses(vec![*address])
-        }
-        (Meaning::Service(records), RecordType::A) => {
-            addresses(records.addresses().map(|(address, _)| address).collect())
-        }
-        (Meaning::Endpoint(endpoints), RecordType::A) => {
-            addresses(endpoints.iter().map(|endpoint| endpoint.address).collect())
+        (meaning, RecordType::A | RecordType::AAAA) => {
+            let all = addresses(zone, meaning).into_iter().map(|it| of_address(name, it));
+            all.filter(|record| record.record_type() == kind).collect()
         }
         (Meaning::Pointers(Some(pointers)), RecordType::PTR) => {
             let pointer = |pointer| Ok(record(name, RData::PTR(PTR(pointed(zone, pointer)?))));
@@ -146,6 +140,26 @@ fn found(
         _ => Vec::new(),
     };
     Ok((answers, Vec::new()))
+}
+
+/// Of both families.
+fn addresses(zone: &Zone, meaning: &Meaning<'_>) -> BTreeSet<IpAddr> {
+    match meaning {
+        Meaning::Server => [zone.server].into(),
+        Meaning::Pod(address) => [*address].into(),
+        Meaning::Host(addresses) => (*addresses).clone(),
+        Meaning::Service(records) => records.addresses().map(|(address, _)| address).collect(),
+        Meaning::Endpoint(endpoints) => endpoints.iter().map(|it| it.address).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+fn of_address(name: &Name, address: IpAddr) -> Record {
+    let data = match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    };
+    record(name, data)
 }
 
 /// SRV records, and the addresses of those that they name.
@@ -178,8 +192,7 @@ fn services(
         // All alike.
         record(name, RData::SRV(SRV::new(0, 100, number, target)))
     });
-    let additionals =
-        additionals.into_iter().map(|(it, address)| record(&it, RData::A(A(address))));
+    let additionals = additionals.into_iter().map(|(it, address)| of_address(&it, address));
     Ok((answers.collect(), additionals.collect()))
 }
 
@@ -197,10 +210,13 @@ fn server(zone: &Zone) -> Result<Name, ProtoError> {
 fn soa(zone: &Zone, name: &Name) -> Record {
     let within = match zone.origin.zone_of(name) {
         true => zone.origin.clone(),
-        // `10.in-addr.arpa`: who has the addresses, has the names.
-        false if reversed(name).is_some() => name.trim_to(3),
-        // A host of DNS objects.
-        false => name.clone(),
+        // `10.in-addr.arpa`, `d.f.ip6.arpa`: who has the addresses, has the names.
+        false => match reversed(name) {
+            Some(IpAddr::V4(_)) => name.trim_to(3),
+            Some(IpAddr::V6(_)) => name.trim_to(4),
+            // A host of DNS objects.
+            None => name.clone(),
+        },
     };
     let of = |label: &str| zone.origin.prepend_label(label).unwrap_or_else(|_| zone.origin.clone());
     let server = server(zone).unwrap_or_else(|_| zone.origin.clone());

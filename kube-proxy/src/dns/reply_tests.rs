@@ -1,5 +1,7 @@
 //! The examples of the specification, and what it leaves to those who answer.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -9,20 +11,26 @@ use crate::world::Hosts;
 
 fn put(zone: &mut Zone, namespace: &str, name: &str, spec: &Value, endpoints: &Value) {
     let service = json!({"metadata": {"namespace": namespace, "name": name}, "spec": spec});
-    let slice = json!({
-        "metadata": {"namespace": namespace, "name": name},
-        "addressType": "IPv4",
-        "ports": [{"name": "https", "port": 443}],
-        "endpoints": endpoints,
+    let is_v6 = |endpoint: &&Value| endpoint["addresses"][0].as_str().unwrap().contains(':');
+    let (v6, v4): (Vec<&Value>, Vec<&Value>) =
+        endpoints.as_array().unwrap().iter().partition(is_v6);
+    let slices = [("IPv4", v4), ("IPv6", v6)].map(|(family, endpoints)| {
+        let slice = json!({
+            "metadata": {"namespace": namespace, "name": name},
+            "addressType": family,
+            "ports": [{"name": "https", "port": 443}],
+            "endpoints": endpoints,
+        });
+        serde_json::from_value(slice).unwrap()
     });
-    let slice = serde_json::from_value(slice).unwrap();
-    let records = records(&serde_json::from_value(service).unwrap(), [&slice]);
+    let records = records(&serde_json::from_value(service).unwrap(), &slices);
     zone.put(namespace, name, records);
 }
 
 fn zone() -> Zone {
-    let ranges = vec!["10.3.0.0/24".parse().unwrap(), "10.244.0.0/16".parse().unwrap()];
-    let mut zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10), ranges).unwrap();
+    let ranges = ["10.3.0.0/24", "10.244.0.0/16", "fd00:10:3::/112", "fd00:10:244::/56"];
+    let ranges = ranges.map(|range| range.parse::<ipnet::IpNet>().unwrap()).to_vec();
+    let mut zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10).into(), ranges).unwrap();
     zone.replace([]);
     zone.replace_hosts(Hosts::default());
     zone.replace_namespaces(["default".to_owned(), "empty".to_owned()].into());
@@ -40,6 +48,21 @@ fn zone() -> Zone {
         {"addresses": ["10.244.0.102"]},
     ]);
     put(&mut zone, "default", "headless", &json!({"clusterIP": "None", "ports": https}), &pets);
+    let both = json!({"clusterIP": "10.3.0.7", "clusterIPs": ["10.3.0.7", "fd00:10:3::7"], "ports": https});
+    put(&mut zone, "default", "both", &both, &json!([]));
+    put(
+        &mut zone,
+        "default",
+        "six",
+        &json!({"clusterIP": "fd00:10:3::6", "ports": https}),
+        &json!([]),
+    );
+    let twins = json!([
+        {"addresses": ["10.244.0.110"], "hostname": "twin"},
+        {"addresses": ["fd00:10:244::110"], "hostname": "twin"},
+        {"addresses": ["fd00:10:244::111"]},
+    ]);
+    put(&mut zone, "default", "twins", &json!({"clusterIP": "None", "ports": https}), &twins);
     put(&mut zone, "default", "lonely", &json!({"clusterIP": "None"}), &json!([]));
     let external = |name: &str| json!({"type": "ExternalName", "externalName": name});
     put(&mut zone, "default", "foo", &external("www.example.com"), &json!([]));
@@ -157,6 +180,94 @@ fn a_headless_service_has_those_of_its_endpoints() {
     );
 }
 
+const SOA: &str = "soa: cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5\n";
+
+/// The rest of the answer's lines, or that there is none of the type that was asked for.
+#[track_caller]
+fn check_lines(question: &str, lines: &[&str]) {
+    let name = question.split(' ').next().unwrap();
+    let lines: String = lines.iter().map(|line| line.replace('~', name) + "\n").collect();
+    let lines = if lines.is_empty() { SOA.to_owned() } else { lines };
+    assert_eq!(text(&zone(), question), format!("{lines}Found\n"));
+}
+
+#[test]
+fn a_service_has_an_address_of_each_of_its_families_and_no_other() {
+    check_lines("both.default.svc.cluster.local. A", &["~ 5 IN A 10.3.0.7"]);
+    check_lines("both.default.svc.cluster.local. AAAA", &["~ 5 IN AAAA fd00:10:3::7"]);
+    check_lines("six.default.svc.cluster.local. AAAA", &["~ 5 IN AAAA fd00:10:3::6"]);
+    check_lines("six.default.svc.cluster.local. A", &[]);
+    check_lines("kubernetes.default.svc.cluster.local. AAAA", &[]);
+    check_lines("ns.dns.cluster.local. AAAA", &[]);
+    check_lines(
+        "_https._tcp.both.default.svc.cluster.local. SRV",
+        &[
+            "~ 5 IN SRV 0 100 443 both.default.svc.cluster.local.",
+            "also: both.default.svc.cluster.local. 5 IN A 10.3.0.7",
+            "also: both.default.svc.cluster.local. 5 IN AAAA fd00:10:3::7",
+        ],
+    );
+}
+
+#[test]
+fn endpoints_have_a_name_for_both_families_or_one_of_their_address() {
+    let twins = "twins.default.svc.cluster.local.";
+    check_lines(&format!("{twins} A"), &["~ 5 IN A 10.244.0.110"]);
+    check_lines(
+        &format!("{twins} AAAA"),
+        &["~ 5 IN AAAA fd00:10:244::110", "~ 5 IN AAAA fd00:10:244::111"],
+    );
+    check_lines(&format!("twin.{twins} AAAA"), &["~ 5 IN AAAA fd00:10:244::110"]);
+    check_lines(&format!("fd00-10-244--111.{twins} AAAA"), &["~ 5 IN AAAA fd00:10:244::111"]);
+    check_lines(&format!("fd00-10-244--111.{twins} A"), &[]);
+    check_lines("headless.default.svc.cluster.local. AAAA", &[]);
+    check_lines(
+        &format!("_https._tcp.{twins} SRV"),
+        &[
+            &format!("~ 5 IN SRV 0 100 443 fd00-10-244--111.{twins}"),
+            &format!("~ 5 IN SRV 0 100 443 twin.{twins}"),
+            &format!("also: fd00-10-244--111.{twins} 5 IN AAAA fd00:10:244::111"),
+            &format!("also: twin.{twins} 5 IN A 10.244.0.110"),
+            &format!("also: twin.{twins} 5 IN AAAA fd00:10:244::110"),
+        ],
+    );
+}
+
+fn backwards(address: &str) -> String {
+    let digits = format!("{:032x}", address.parse::<Ipv6Addr>().unwrap().to_bits());
+    let labels: String = digits.chars().rev().map(|digit| format!("{digit}.")).collect();
+    labels + "ip6.arpa."
+}
+
+#[test]
+fn addresses_of_ipv6_have_names_too() {
+    let service = backwards("fd00:10:3::7");
+    check_lines(&format!("{service} PTR"), &["~ 5 IN PTR both.default.svc.cluster.local."]);
+    let pod = backwards("fd00:10:244::110");
+    check_lines(&format!("{pod} PTR"), &["~ 5 IN PTR twin.twins.default.svc.cluster.local."]);
+    let nobody = backwards("fd00:10:3::9");
+    let soa = SOA.replace("soa: cluster.local.", "soa: d.f.ip6.arpa.");
+    assert_eq!(text(&zone(), &format!("{nobody} PTR")), format!("{soa}NotFound\n"));
+    let elsewhere = backwards("2001:db8::1");
+    assert_eq!(text(&zone(), &format!("{elsewhere} PTR")), format!("ask for {elsewhere}\n"));
+}
+
+#[test]
+fn hosts_of_dns_objects_have_the_addresses_of_their_router() {
+    let mut zone = zone();
+    let mut ask = |router: &[&str], kind: &str| {
+        let router = router.iter().map(|ip| ip.parse().unwrap()).collect();
+        zone.replace_hosts(Hosts { names: ["web.test".to_owned()].into(), router });
+        text(&zone, &format!("web.test. {kind}"))
+    };
+    let both = ["10.3.0.8", "fd00:10:3::8"];
+    assert_eq!(ask(&both, "A"), "web.test. 5 IN A 10.3.0.8\nFound\n");
+    assert_eq!(ask(&both, "AAAA"), "web.test. 5 IN AAAA fd00:10:3::8\nFound\n");
+    let soa = SOA.replace("soa: cluster.local.", "soa: web.test.");
+    assert_eq!(ask(&both[..1], "AAAA"), format!("{soa}Found\n"));
+    assert_eq!(ask(&[], "AAAA"), "NotYet\n");
+}
+
 #[test]
 fn an_external_name_is_an_alias_which_others_know_or_the_cluster_itself() {
     check(
@@ -198,6 +309,10 @@ fn pods_are_called_by_their_addresses() {
         Found
     "#]],
     );
+    check_lines("10-244-0-7.default.pod.cluster.local. AAAA", &[]);
+    let v6 = "fd00-10-244--7.default.pod.cluster.local.";
+    check_lines(&format!("{v6} AAAA"), &["~ 5 IN AAAA fd00:10:244::7"]);
+    check_lines(&format!("{v6} A"), &[]);
     check(
         "10-244-0-7.nobody.pod.cluster.local. A",
         expect![[r#"
@@ -334,7 +449,7 @@ fn the_domain_says_who_knows_it() {
 
 #[test]
 fn before_the_first_lists_nothing_is_said_to_be_missing() {
-    let zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10), vec![]).unwrap();
+    let zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10).into(), vec![]).unwrap();
     assert_eq!(text(&zone, "web.default.svc.cluster.local. A"), "NotYet\n");
     // It may be a host of a DNS object.
     assert_eq!(text(&zone, "www.example.com. A"), "NotYet\n");

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use hickory_proto::{ProtoError, rr::Name};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::records::{EndpointRecord, Records};
 use crate::world::Hosts;
@@ -17,15 +17,15 @@ pub struct Zone {
     /// `cluster.local.`
     pub(super) origin: Name,
     /// Where this server is reached.
-    pub(super) server: Ipv4Addr,
+    pub(super) server: IpAddr,
     /// Of these, nobody else knows names.
-    pub(super) ranges: Vec<Ipv4Net>,
+    pub(super) ranges: Vec<IpNet>,
     /// Before the first complete lists, what is not there may yet come.
     complete: bool,
     /// By namespace and name.
     services: HashMap<String, BTreeMap<String, Records>>,
     /// Who is told of when an address is asked for.
-    pointers: HashMap<Ipv4Addr, BTreeSet<Pointer>>,
+    pointers: HashMap<IpAddr, BTreeSet<Pointer>>,
     namespaces: BTreeSet<String>,
     /// Nothing before all are known.
     hosts: Option<Hosts>,
@@ -57,11 +57,11 @@ pub(super) enum Meaning<'a> {
     /// An endpoint of a headless Service, by one or several addresses.
     Endpoint(Vec<&'a EndpointRecord>),
     /// A pod, by its address.
-    Pod(Ipv4Addr),
+    Pod(IpAddr),
     /// An address, by what it is called.
     Pointers(Option<&'a BTreeSet<Pointer>>),
-    /// A host of DNS objects, by its address if that is known.
-    Host(Option<Ipv4Addr>),
+    /// A host of DNS objects, by its addresses if these are known.
+    Host(&'a BTreeSet<IpAddr>),
     /// A name that may be a host of DNS objects, which are not known yet.
     MaybeHost,
     /// There is no such name.
@@ -76,7 +76,7 @@ impl Zone {
     /// # Errors
     ///
     /// `domain` is no domain name.
-    pub fn new(domain: &str, server: Ipv4Addr, ranges: Vec<Ipv4Net>) -> Result<Self, ProtoError> {
+    pub fn new(domain: &str, server: IpAddr, ranges: Vec<IpNet>) -> Result<Self, ProtoError> {
         let mut origin = Name::from_ascii(domain.to_ascii_lowercase())?;
         origin.set_fqdn(true);
         Ok(Zone {
@@ -176,10 +176,10 @@ impl Zone {
     fn host(&self, name: &Name) -> Meaning<'_> {
         let Some(Hosts { names, router }) = &self.hosts else { return Meaning::MaybeHost };
         let is_one = !names.is_empty() && names.contains(&labels(name, 0).join("."));
-        if is_one { Meaning::Host(*router) } else { Meaning::Elsewhere }
+        if is_one { Meaning::Host(router) } else { Meaning::Elsewhere }
     }
 
-    fn pointers_of(&self, address: Ipv4Addr) -> Meaning<'_> {
+    fn pointers_of(&self, address: IpAddr) -> Meaning<'_> {
         match self.pointers.get(&address) {
             None if !self.ranges.iter().any(|range| range.contains(&address)) => Meaning::Elsewhere,
             pointers => Meaning::Pointers(pointers),
@@ -241,18 +241,33 @@ fn labels(name: &Name, but: u8) -> Vec<String> {
     name.iter().take(wanted).map(label).collect()
 }
 
-/// The address of `4.3.2.1.in-addr.arpa`.
-pub(super) fn reversed(name: &Name) -> Option<Ipv4Addr> {
+/// The address of `4.3.2.1.in-addr.arpa`, or of 32 digits below `ip6.arpa`.
+pub(super) fn reversed(name: &Name) -> Option<IpAddr> {
     let labels = labels(name, 0);
-    let [d, c, b, a, arpa @ ..] = &labels[..] else { return None };
-    if arpa != ["in-addr", "arpa"] {
-        return None;
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    match labels[..] {
+        [d, c, b, a, "in-addr", "arpa"] => {
+            format!("{a}.{b}.{c}.{d}").parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+        }
+        [ref digits @ .., "ip6", "arpa"] => reversed_digits(digits).map(IpAddr::V6),
+        _ => None,
     }
-    format!("{a}.{b}.{c}.{d}").parse().ok()
 }
 
+fn reversed_digits(digits: &[&str]) -> Option<Ipv6Addr> {
+    if digits.len() != 32 {
+        return None;
+    }
+    let digit = |label: &&str| label.chars().next().filter(|_| label.len() == 1)?.to_digit(16);
+    let add = |number: u128, label| Some(number << 4 | u128::from(digit(label)?));
+    digits.iter().rev().try_fold(0, add).map(Ipv6Addr::from_bits)
+}
+
+/// Three dashes are for three dots, if there is nothing but numbers between them.
 fn pod(label: &str) -> Meaning<'static> {
-    label.replace('-', ".").parse().map_or(Meaning::Nothing, Meaning::Pod)
+    let v4 = label.replace('-', ".").parse().map(IpAddr::V4);
+    let address = v4.or_else(|_| label.replace('-', ":").parse().map(IpAddr::V6));
+    address.map_or(Meaning::Nothing, Meaning::Pod)
 }
 
 #[cfg(test)]

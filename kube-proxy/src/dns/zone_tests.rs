@@ -4,11 +4,11 @@ use super::*;
 
 fn zone() -> Zone {
     let ranges = vec!["10.96.0.0/16".parse().unwrap()];
-    Zone::new("cluster.local", Ipv4Addr::new(10, 96, 0, 10), ranges).unwrap()
+    Zone::new("cluster.local", Ipv4Addr::new(10, 96, 0, 10).into(), ranges).unwrap()
 }
 
 fn some_records() -> impl Strategy<Value = Records> {
-    let address = || (0u8..4).prop_map(|last| Ipv4Addr::new(10, 244, 0, last));
+    let address = || (0u8..4).prop_map(|last| IpAddr::V4(Ipv4Addr::new(10, 244, 0, last)));
     let endpoint = (0u8..3, address()).prop_map(|(name, address)| EndpointRecord {
         hostname: format!("h{name}"),
         address,
@@ -47,8 +47,33 @@ proptest! {
 #[test]
 fn an_address_is_read_backwards() {
     let address = |name: &str| reversed(&Name::from_ascii(name).unwrap());
-    assert_eq!(address("4.3.2.1.IN-addr.arpa."), Some(Ipv4Addr::new(1, 2, 3, 4)));
-    for other in ["3.2.1.in-addr.arpa.", "x.3.2.1.in-addr.arpa.", "5.4.3.2.1.in-addr.arpa.", "a."] {
-        assert_eq!(address(other), None, "{other}");
+    assert_eq!(address("4.3.2.1.IN-addr.arpa."), Some(Ipv4Addr::new(1, 2, 3, 4).into()));
+    let digits = "b.A.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.1.0.0.0.0.d.f";
+    let v6 = address(&format!("{digits}.IP6.arpa."));
+    assert_eq!(v6, Some("fd00:10:244::ab".parse().unwrap()));
+    let others = ["3.2.1.in-addr.arpa.", "x.3.2.1.in-addr.arpa.", "5.4.3.2.1.in-addr.arpa.", "a."];
+    let others = others.map(str::to_owned).into_iter().chain([
+        format!("0.{digits}.ip6.arpa."),
+        format!("{}.ip6.arpa.", &digits[2..]),
+        format!("{}.ip6.arpa.", digits.replacen('b', "g", 1)),
+        format!("{}.ip6.arpa.", digits.replacen('b', "bb", 1)),
+        format!("{digits}.in-addr.arpa."),
+    ]);
+    for other in others {
+        assert_eq!(address(&other), None, "{other}");
     }
+}
+
+#[test]
+fn a_pods_dashes_are_dots_or_colons() {
+    let check = |label: &str, expected: Option<&str>| {
+        let expected = expected.map_or(Meaning::Nothing, |ip| Meaning::Pod(ip.parse().unwrap()));
+        assert_eq!(pod(label), expected, "{label}");
+    };
+    check("10-244-0-5", Some("10.244.0.5"));
+    check("fd00-10-244--5", Some("fd00:10:244::5"));
+    check("1-2-3-4-5-6-7-8", Some("1:2:3:4:5:6:7:8"));
+    check("--1", Some("::1"));
+    check("10-244-0", None);
+    check("web", None);
 }

@@ -20,6 +20,7 @@ fn spec(title: &str, last: u8) -> InstanceSpec {
             stream: String::new(),
             http: Http::default(),
             affinity: None,
+            draining_connections: 262_144,
         },
     }
 }

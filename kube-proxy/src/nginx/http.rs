@@ -4,42 +4,42 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write},
-    net::SocketAddrV4,
+    net::SocketAddr,
 };
 
 use api_machinery::host_routes::MAX_PATH;
 
-use super::files::{CONFIG_DIR, Files, whole_digest};
+pub use super::certificate::Certificate;
+use super::{
+    certificate::carry,
+    files::Files,
+    forwarded::{FORWARDED, Numbers, ROUTED_UPGRADES, UNREACHED, UPGRADES, forwarded_routed},
+    routed::Routed,
+    words::{is_name, quoted, value},
+};
 
 /// What is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Http {
     /// Who answers, by name.
-    pub upstreams: BTreeMap<String, BTreeSet<SocketAddrV4>>,
+    pub upstreams: BTreeMap<String, BTreeSet<SocketAddr>>,
     /// Which requests it is about. Of those on one address the first takes what no other one names.
     pub servers: Vec<Server>,
+    /// The same where more than paths counts.
+    pub routed: Routed,
 }
 
 /// The requests to some hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Where it listens.
-    pub addresses: BTreeSet<SocketAddrV4>,
+    pub addresses: BTreeSet<SocketAddr>,
     /// The hosts' names; `*.` at the beginning stands for one label. None of them: all hosts.
     pub names: BTreeSet<String>,
     /// With TLS, as this.
     pub tls: Option<Certificate>,
     /// By path; what none of them has is not found.
     pub locations: Vec<Location>,
-}
-
-/// What a server proves itself with, in PEM.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// The chain, the server's own first.
-    pub chain: Vec<u8>,
-    /// The private key.
-    pub key: Vec<u8>,
 }
 
 /// The requests below some path.
@@ -75,27 +75,6 @@ pub enum Path {
     Prefix(String),
 }
 
-/// Keys are told nobody.
-impl fmt::Debug for Certificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").finish_non_exhaustive()
-    }
-}
-
-/// What every request gets, `$` meant as nginx does, and what no client may say of itself. A location with headers of its
-/// own has to say these again.
-const FORWARDED: &str = "    proxy_set_header Host $http_host;
-    proxy_set_header Connection $upgrading;
-    proxy_set_header Upgrade $http_upgrade;
-    proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header X-Forwarded-Host $http_host;
-    proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-Port \"\";
-    proxy_set_header X-Forwarded-Prefix \"\";
-    proxy_set_header Forwarded \"\";
-";
-
 /// A request and its answer are passed on as they come, whatever their length, and whoever upgrades a connection may be
 /// silent for long. Clients may have come by another port than nginx knows of.
 const PASSED_ON: &str = "    absolute_redirect off;
@@ -112,29 +91,26 @@ const TLS: &str = "    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_session_cache shared:tls:5m;
 ";
 
-/// Nobody answers where no connection was made, and whoever breaks one off is a bad gateway.
-const UNREACHED: &str = "        error_page 502 @unreached;
-        location @unreached {
-            if ($upstream_connect_time ~ \"^[-, ]*$\") { return 503; }
-            return 502;
-        }
-";
-
 impl Http {
     pub(super) fn write(&self, out: &mut String, files: &mut Files) -> fmt::Result {
-        if self.servers.is_empty() {
+        if self.servers.is_empty() && self.routed.servers.is_empty() {
             return Ok(());
         }
         // A value has no other way to say a dollar sign.
         out.write_str(
             "\nhttp {\n    access_log off;\n    server_tokens off;\n    \
              server_names_hash_bucket_size 512;\n    proxy_http_version 1.1;\n    \
-             geo $dollar { default \"$\"; }\n    \
-             map $http_upgrade $upgrading { default upgrade; \"\" close; }\n",
+             geo $dollar { default \"$\"; }\n",
         )?;
-        out.write_str(FORWARDED)?;
+        if self.routed.servers.is_empty() {
+            out.write_str(UPGRADES)?;
+            out.write_str(FORWARDED)?;
+        } else {
+            out.write_str(ROUTED_UPGRADES)?;
+            out.write_str(&forwarded_routed())?;
+        }
         out.write_str(PASSED_ON)?;
-        if self.servers.iter().any(|server| server.tls.is_some()) {
+        if self.servers.iter().any(|server| server.tls.is_some()) || self.routed.has_tls() {
             out.write_str(TLS)?;
         }
         for (number, _, addresses) in self.answering() {
@@ -152,19 +128,17 @@ impl Http {
         for server in self.servers.iter().filter(is_named) {
             write_server(out, server, &numbers, files)?;
         }
+        self.routed.write(out, &numbers, files)?;
         writeln!(out, "}}")
     }
 
     /// Those that have somebody: number, name, and who that is.
-    fn answering(&self) -> impl Iterator<Item = (usize, &str, &BTreeSet<SocketAddrV4>)> {
+    fn answering(&self) -> impl Iterator<Item = (usize, &str, &BTreeSet<SocketAddr>)> {
         let all = self.upstreams.iter().enumerate();
         let all = all.map(|(number, (name, addresses))| (number, name.as_str(), addresses));
         all.filter(|(_, _, addresses)| !addresses.is_empty())
     }
 }
-
-/// Of the upstreams that have somebody, by name.
-type Numbers<'a> = HashMap<&'a str, usize>;
 
 fn write_server(
     out: &mut String,
@@ -314,22 +288,6 @@ fn longest<'a>(prefixes: &HashMap<&str, &'a Location>, path: &str) -> Option<&'a
     [path].into_iter().chain(above).find_map(|prefix| prefixes.get(prefix).copied())
 }
 
-/// Gives the path of a file with this content.
-fn carry(files: &mut Files, kind: &str, content: &[u8]) -> String {
-    let name = format!("{}.{kind}", whole_digest(content));
-    let path = format!("{CONFIG_DIR}/{name}");
-    files.insert(name, content.to_owned());
-    path
-}
-
-/// Whether nginx takes it for a host's name, and not for a regular expression: with another one it would take no
-/// configuration at all.
-fn is_name(name: &str) -> bool {
-    let labels = name.strip_prefix("*.").unwrap_or(name).split('.');
-    let is_of_label = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    labels.into_iter().all(|label| !label.is_empty() && label.chars().all(is_of_label))
-}
-
 /// What nginx knows a host's name by. With its own wildcard, `*.a.test` would be `c.b.a.test`, too.
 fn pattern(name: &str) -> String {
     match name.strip_prefix("*.") {
@@ -338,28 +296,9 @@ fn pattern(name: &str) -> String {
     }
 }
 
-/// One word where nginx looks for variables.
-fn value(text: &str) -> String {
-    quoted(text).replace('$', "${dollar}")
-}
-
-/// One word for nginx, whatever is in it.
-fn quoted(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_anybody_may_have_written_stays_one_word() {
-        assert_eq!(quoted("/a b;}"), "\"/a b;}\"");
-        assert_eq!(quoted("x\"; return 200 \"\n"), "\"x\\\"; return 200 \\\"\"");
-        assert_eq!(quoted("a\\"), "\"a\\\\\"");
-        assert_eq!(quoted("~x"), "\"~x\"");
-    }
 
     #[test]
     fn a_path_that_is_too_long_for_nginx_or_has_control_characters_is_left_out() {
@@ -426,7 +365,7 @@ mod tests {
         };
         let written = |names: &[&str]| {
             let (mut out, mut files) = (String::new(), Files::new());
-            let http = Http { upstreams: BTreeMap::new(), servers: vec![server(names)] };
+            let http = Http { servers: vec![server(names)], ..Http::default() };
             http.write(&mut out, &mut files).unwrap();
             let told = out.lines().map(str::trim);
             told.filter(|line| line.starts_with("server_name ") || line.starts_with("location"))

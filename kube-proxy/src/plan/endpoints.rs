@@ -1,6 +1,9 @@
 //! Which endpoints take the connections to a port.
 
-use std::{collections::BTreeSet, net::SocketAddrV4};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use api_types::api::{
     core::v1::ServicePort,
@@ -20,7 +23,7 @@ pub(super) struct Offered<'a> {
 
 impl Offered<'_> {
     /// By a traffic policy: `Local` keeps to this host, anything else goes by the endpoints' hints.
-    pub(super) fn under(&self, policy: Option<&str>) -> BTreeSet<SocketAddrV4> {
+    pub(super) fn under(&self, policy: Option<&str>) -> BTreeSet<SocketAddr> {
         if policy == Some("Local") {
             let here = |endpoint: &Endpoint| is_here(self.place, endpoint);
             return self.chosen(here, here);
@@ -30,11 +33,11 @@ impl Offered<'_> {
     }
 
     /// What [`Offered::under`] gives on some host, or may as soon as endpoints come and go.
-    pub(super) fn on_any_host(&self) -> BTreeSet<SocketAddrV4> {
+    pub(super) fn on_any_host(&self) -> BTreeSet<SocketAddr> {
         self.collect(|endpoint| is_ready(endpoint) || is_last_resort(endpoint))
     }
 
-    pub(super) fn all(&self) -> BTreeSet<SocketAddrV4> {
+    pub(super) fn all(&self) -> BTreeSet<SocketAddr> {
         self.collect(|_| true)
     }
 
@@ -45,7 +48,7 @@ impl Offered<'_> {
         &self,
         ready_ones: impl Fn(&Endpoint) -> bool,
         last_resorts: impl Fn(&Endpoint) -> bool,
-    ) -> BTreeSet<SocketAddrV4> {
+    ) -> BTreeSet<SocketAddr> {
         let ready = self.collect(|endpoint| is_ready(endpoint) && ready_ones(endpoint));
         if ready.is_empty() {
             return self.collect(|endpoint| is_last_resort(endpoint) && last_resorts(endpoint));
@@ -53,7 +56,7 @@ impl Offered<'_> {
         ready
     }
 
-    fn collect(&self, usable: impl Fn(&Endpoint) -> bool) -> BTreeSet<SocketAddrV4> {
+    fn collect(&self, usable: impl Fn(&Endpoint) -> bool) -> BTreeSet<SocketAddr> {
         self.slices.iter().flat_map(|slice| self.sockets(slice, &usable)).collect()
     }
 
@@ -63,20 +66,36 @@ impl Offered<'_> {
         &self,
         slice: &EndpointSlice,
         usable: impl Fn(&Endpoint) -> bool,
-    ) -> impl Iterator<Item = SocketAddrV4> {
+    ) -> impl Iterator<Item = SocketAddr> {
         let number = slice.ports.iter().flatten().find_map(|given| self.target(given));
         let endpoints = slice.endpoints.iter().flatten().filter(move |it| usable(it));
         // An endpoint's addresses are interchangeable; its first stands for it.
-        let addresses = endpoints.filter_map(|endpoint| endpoint.addresses.first()?.parse().ok());
-        addresses.filter_map(move |address| Some(SocketAddrV4::new(address, number?)))
+        let first = |endpoint: &Endpoint| endpoint.addresses.first()?.parse::<IpAddr>().ok();
+        let addresses = endpoints.filter_map(first).filter(|address| may_be_led_to(*address));
+        addresses.filter_map(move |address| Some(SocketAddr::new(address, number?)))
     }
 
-    /// The number behind the port if `given` is its entry: same name (none is the empty one) and protocol.
+    /// The number behind the port if `given` is its entry: same name (none is the empty one) and protocol. Kubernetes
+    /// looks at no number in a slice: what none can be is not there, as no nginx takes it.
     fn target(&self, given: &EndpointPort) -> Option<u16> {
         let same_name = given.name.as_deref().unwrap_or_default()
             == self.port.name.as_deref().unwrap_or_default();
         let same_protocol = Protocol::named(given.protocol.as_deref()) == Some(self.protocol);
-        given.port.filter(|_| same_name && same_protocol)?.try_into().ok()
+        let number = u16::try_from(given.port.filter(|_| same_name && same_protocol)?).ok()?;
+        (number != 0).then_some(number)
+    }
+}
+
+/// Whether connections may be led there: neither to servers of the host alone, or of a link, nor to an address of IPv4 in
+/// the form of IPv6, which would be that of a pod under a name that no NetworkPolicy knows. At loopback addresses of IPv4
+/// are API servers of a cluster that is all on one host.
+fn may_be_led_to(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_link_local() || ip.is_multicast()),
+        IpAddr::V6(ip) => {
+            let is_of_ipv4 = ip.to_ipv4_mapped().is_some() || ip.segments().starts_with(&[0; 6]);
+            !(is_of_ipv4 || ip.is_unicast_link_local() || ip.is_multicast())
+        }
     }
 }
 

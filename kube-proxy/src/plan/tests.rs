@@ -12,14 +12,14 @@ fn place() -> Place {
     Place {
         nodes: ["here".into(), "here-too".into()].into(),
         service_cidr: "10.96.0.0/16".parse().unwrap(),
-        cluster_dns: Some(Ipv4Addr::new(10, 96, 0, 53)),
+        cluster_dns: Some(ip("10.96.0.53")),
         zone: Some("west".into()),
         addresses: [ip("127.0.0.1"), ip("192.0.2.7"), ip("203.0.113.9")].into(),
         node_addresses: [ip("192.0.2.7")].into(),
     }
 }
 
-fn ip(text: &str) -> Ipv4Addr {
+fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -113,8 +113,9 @@ fn on_some_host_a_port_leads_to_what_policies_and_hints_keep_from_this_one() {
     let slices = [slice("a", json!({"port": 8080}), endpoints)];
     check(&service, &slices, &["10.244.0.2:8080"]);
     let found = &anywhere(&place(), &service, &slices)[&(80, Protocol::Tcp)];
-    let shown = |all: &BTreeSet<SocketAddrV4>| {
-        all.iter().map(|it| it.ip().octets()[3].to_string()).collect::<Vec<_>>().join(" ")
+    let shown = |all: &BTreeSet<SocketAddr>| {
+        let last = |it: &SocketAddr| it.ip().to_string().split('.').next_back().unwrap().to_owned();
+        all.iter().map(last).collect::<Vec<_>>().join(" ")
     };
     assert_eq!((&*shown(&found.usable), &*shown(&found.all)), ("2 3 4", "2 3 4 5"));
 }
@@ -166,6 +167,16 @@ fn a_port_takes_its_target_from_the_entry_of_its_name_and_protocol() {
 }
 
 #[test]
+fn a_number_that_is_no_ports_leads_nowhere() {
+    let endpoints = || json!([{"addresses": ["10.244.0.2"]}]);
+    for number in [0, -1, 65_536] {
+        let impossible = slice("a", json!({"port": number}), endpoints());
+        check(&web(), &[impossible], &[]);
+    }
+    check(&web(), &[slice("a", json!({"port": 65_535}), endpoints())], &["10.244.0.2:65535"]);
+}
+
+#[test]
 fn a_service_without_a_virtual_ip_in_the_range_is_not_proxied() {
     for spec in [
         json!({"clusterIP": "None", "ports": [{"port": 80}]}),
@@ -186,7 +197,7 @@ fn a_dual_stack_service_is_proxied_on_its_ipv4_address() {
         "clusterIPs": ["fd00::1", "10.96.0.11"],
         "ports": [{"port": 80}],
     });
-    assert_eq!(plan(&place(), [&service(spec)], [])[0].ip, Ipv4Addr::new(10, 96, 0, 11));
+    assert_eq!(plan(&place(), [&service(spec)], [])[0].ips, [ip("10.96.0.11")].into());
 }
 
 #[test]
@@ -397,4 +408,93 @@ fn the_annotation_says_who_takes_a_connection_and_a_slip_changes_nothing() {
     assert_eq!(balancing("least-connections"), Balancing::LeastConnections);
     assert_eq!(balancing("round-robin"), Balancing::RoundRobin);
     assert_eq!(balancing("Random"), Balancing::RoundRobin);
+}
+
+/// One that knows both families.
+fn dual_place() -> Place {
+    Place {
+        service_cidr: "10.96.0.0/16,fd00:10:96::/112".parse().unwrap(),
+        addresses: [ip("192.0.2.7"), ip("2001:db8::7")].into(),
+        node_addresses: [ip("192.0.2.7"), ip("2001:db8::7")].into(),
+        ..place()
+    }
+}
+
+fn dual_slices() -> [EndpointSlice; 2] {
+    let leaving = json!({"ready": false, "serving": true, "terminating": true});
+    let v4 = json!([{"addresses": ["10.244.0.2"]}, {"addresses": ["10.244.0.3"]}]);
+    let v6 = json!([{"addresses": ["fd00:10:244::2"], "conditions": leaving}]);
+    let mut second = slice("b", json!({"port": 8080}), v6);
+    second.address_type = "IPv6".to_owned();
+    [slice("a", json!({"port": 8080}), v4), second]
+}
+
+#[test]
+fn a_service_of_two_stacks_leads_to_the_endpoints_of_each_by_itself() {
+    let spec = json!({
+        "type": "NodePort", "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10", "fd00:10:96::a"],
+        "ports": [{"port": 80, "nodePort": 30080}], "externalIPs": ["2001:db8::9", "192.0.2.7"],
+    });
+    let plans = plan(&dual_place(), [&service(spec)], &dual_slices());
+    assert_eq!(plans[0].ips, [ip("10.96.0.10"), ip("fd00:10:96::a")].into());
+    // Those of IPv6 have no other than one that is leaving.
+    let all = ["10.244.0.2:8080", "10.244.0.3:8080", "[fd00:10:244::2]:8080"];
+    let all: BTreeSet<SocketAddr> = all.map(|it| it.parse().unwrap()).into();
+    assert_eq!(plans[0].ports[0].endpoints, all);
+    assert_eq!(plans[0].ports[0].outside_endpoints, all);
+    assert_eq!(plans[0].outside.node_addresses, [ip("192.0.2.7"), ip("2001:db8::7")].into());
+    assert_eq!(plans[0].outside.external_ips, [ip("192.0.2.7"), ip("2001:db8::9")].into());
+}
+
+#[test]
+fn nobody_is_led_to_servers_of_the_host_or_to_pods_under_other_names() {
+    let spec = json!({"clusterIPs": ["fd00:10:96::a"], "clusterIP": "fd00:10:96::a", "ports": [{"port": 80}]});
+    let endpoints = [
+        "::ffff:10.244.1.5",
+        "::ffff:127.0.0.1",
+        "::10.244.1.5",
+        "::1",
+        "::",
+        "fe80::1",
+        "ff02::1",
+        "fd00:10:244::2",
+    ];
+    let endpoints: Vec<_> = endpoints.iter().map(|it| json!({"addresses": [it]})).collect();
+    let mut slice = slice("a", json!({"port": 8080}), json!(endpoints));
+    slice.address_type = "IPv6".to_owned();
+    let plans = plan(&dual_place(), [&service(spec)], &[slice]);
+    let pod: SocketAddr = "[fd00:10:244::2]:8080".parse().unwrap();
+    assert_eq!(plans[0].ports[0].endpoints, [pod].into());
+    let endpoints = json!([{"addresses": ["169.254.169.254"]}, {"addresses": ["10.244.0.2"]}]);
+    check(&web(), &[self::slice("a", json!({"port": 80}), endpoints)], &["10.244.0.2:80"]);
+}
+
+#[test]
+fn a_service_of_one_family_has_nothing_of_the_other() {
+    for (cluster_ip, endpoints, node) in [
+        ("10.96.0.10", vec!["10.244.0.2:8080", "10.244.0.3:8080"], "192.0.2.7"),
+        ("fd00:10:96::a", vec!["[fd00:10:244::2]:8080"], "2001:db8::7"),
+    ] {
+        let spec = json!({
+            "type": "NodePort", "clusterIP": cluster_ip, "clusterIPs": [cluster_ip],
+            "ports": [{"port": 80, "nodePort": 30080}],
+        });
+        let plans = plan(&dual_place(), [&service(spec)], &dual_slices());
+        let endpoints = endpoints.into_iter().map(|it| it.parse().unwrap()).collect();
+        assert_eq!(plans[0].ports[0].endpoints, endpoints);
+        assert_eq!(plans[0].outside.node_addresses, [ip(node)].into());
+    }
+}
+
+#[test]
+fn a_cluster_of_one_stack_knows_no_other() {
+    let place = Place { service_cidr: place().service_cidr, ..dual_place() };
+    let spec = json!({"clusterIP": "fd00:10:96::a", "clusterIPs": ["fd00:10:96::a"], "ports": [{"port": 80}]});
+    assert_eq!(plan(&place, [&service(spec)], &dual_slices()), []);
+    let spec = json!({
+        "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10", "fd00:10:96::a"], "ports": [{"port": 80}],
+    });
+    let plans = plan(&place, [&service(spec)], &dual_slices());
+    assert_eq!(plans[0].ips, [ip("10.96.0.10")].into());
+    assert!(plans[0].ports[0].endpoints.iter().all(SocketAddr::is_ipv4));
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use super::{
@@ -40,9 +40,12 @@ pub fn compile(cluster: &Cluster, here: &Here) -> Rules {
         egress,
         known: local.keys().copied().collect(),
         networks: here.networks.clone(),
+        links: here.links.clone(),
         isolates_egress: cluster.policies.iter().any(|policy| policy.egress.is_some()),
         nodes_here: here.node_addresses.clone(),
         nodes_elsewhere: cluster.nodes_elsewhere.clone(),
+        doors: here.doors.clone(),
+        door_ports: here.door_ports.clone(),
         ..Rules::default()
     };
     refuse(&mut rules, &cluster.services, &here.addresses);
@@ -105,13 +108,13 @@ fn egress_of(pod: &Pod, policies: &[Isolating<'_>]) -> Option<Vec<Allow>> {
     Some(rules.flatten().cloned().collect())
 }
 
-fn endpoints(cluster: &Cluster) -> BTreeSet<Ipv4Addr> {
+fn endpoints(cluster: &Cluster) -> BTreeSet<IpAddr> {
     cluster.services.iter().flat_map(|s| &s.endpoints).map(|(address, _)| *address).collect()
 }
 
 /// A server may lead a client to any endpoint: who may not reach all of them reaches none that way. What the host itself
 /// serves, at an address of its `own`, its pods reach anyway.
-fn refuse(rules: &mut Rules, services: &[Service], own: &BTreeSet<Ipv4Addr>) {
+fn refuse(rules: &mut Rules, services: &[Service], own: &BTreeSet<IpAddr>) {
     let mut refused = BTreeSet::new();
     for service in services {
         let Service { at, protocol, port, endpoints } = service;
@@ -119,16 +122,19 @@ fn refuse(rules: &mut Rules, services: &[Service], own: &BTreeSet<Ipv4Addr>) {
         if isolated || rules.isolates_egress {
             rules.guarded.insert((*at, *protocol, *port));
         }
-        let clients = rules.known.iter().filter(|c| isolated || rules.egress.contains_key(*c));
+        let clients = rules.known.iter().filter(|client| at.may_take(**client));
+        let clients = clients.filter(|c| isolated || rules.egress.contains_key(*c));
         for client in clients {
-            let reaches = |(pod, port): &(Ipv4Addr, u16)| {
+            let reaches = |(pod, port): &(IpAddr, u16)| {
                 let port = Some((*protocol, *port));
                 client == pod
                     || own.contains(pod)
                     || rules.egress.get(client).is_none_or(|e| rules.allows(e, *pod, port))
                         && rules.ingress.get(pod).is_none_or(|i| rules.allows(i, *client, port))
             };
-            if !endpoints.iter().all(reaches) {
+            // At a node's port each is led within his family.
+            let mut own = endpoints.iter().filter(|(pod, _)| pod.is_ipv4() == client.is_ipv4());
+            if !own.all(reaches) {
                 let (at, client) = (*at, *client);
                 refused.insert(Refused { client, at, protocol: *protocol, port: *port });
             }
@@ -140,7 +146,7 @@ fn refuse(rules: &mut Rules, services: &[Service], own: &BTreeSet<Ipv4Addr>) {
 /// At the ports to which servers lead those of other hosts are let in: whom they must not serve, his own host has not let go
 /// there.
 fn let_hosts_in(rules: &mut Rules, cluster: &Cluster) {
-    let mut ports: BTreeMap<Ipv4Addr, Vec<PortRange>> = BTreeMap::new();
+    let mut ports: BTreeMap<IpAddr, Vec<PortRange>> = BTreeMap::new();
     for (pod, protocol, port) in &cluster.led_to {
         let range = PortRange { protocol: *protocol, first: *port, last: *port };
         ports.entry(*pod).or_default().push(range);

@@ -1,5 +1,7 @@
 //! Against a second reading of policies, packet by packet over the API's objects, and by examples.
 
+use std::net::Ipv4Addr;
+
 use api_types::{
     IntOrString,
     api::{
@@ -18,8 +20,9 @@ use crate::policy::{
 };
 
 /// Of this host.
-const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
-const OUTSIDE: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 200)];
+const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 77));
+const OUTSIDE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 200))];
 
 fn pod(address: &str, namespace: &str, app: &str, node: &str, web: u16) -> PodObject {
     let ports = json!([
@@ -49,7 +52,7 @@ fn cluster(policies: &[NetworkPolicy], pods: &[PodObject]) -> Cluster {
         |name: &str, labels: Value| (name.to_owned(), serde_json::from_value(labels).unwrap());
     Cluster {
         policies: policies.iter().map(|policy| Policy::read(policy).unwrap()).collect(),
-        pods: pods.iter().filter_map(Pod::read).collect(),
+        pods: pods.iter().flat_map(Pod::read).collect(),
         namespaces: [namespace("a", json!({"team": "x"})), namespace("b", json!({}))].into(),
         ..Cluster::default()
     }
@@ -61,6 +64,7 @@ fn here() -> Here {
         networks: ["10.244.1.0/24".parse().unwrap()].into(),
         addresses: [OWN].into(),
         node_addresses: [OWN].into(),
+        ..Here::default()
     }
 }
 
@@ -84,13 +88,15 @@ fn labels(pod: &PodObject) -> &BTreeMap<String, String> {
     pod.metadata.labels.as_ref().unwrap()
 }
 
-fn address(pod: &PodObject) -> Ipv4Addr {
+fn address(pod: &PodObject) -> IpAddr {
     pod.status.as_ref().unwrap().pod_ip.as_ref().unwrap().parse().unwrap()
 }
 
-fn is_in(address: Ipv4Addr, cidr: &str) -> bool {
+fn is_in(address: IpAddr, cidr: &str) -> bool {
     let (network, length) = cidr.split_once('/').unwrap();
-    let network: Ipv4Addr = network.parse().unwrap();
+    let (Ok(network), IpAddr::V4(address)) = (network.parse::<Ipv4Addr>(), address) else {
+        return false;
+    };
     let shift = 32 - length.parse::<u32>().unwrap();
     u64::from(address.to_bits()) >> shift == u64::from(network.to_bits()) >> shift
 }
@@ -99,7 +105,7 @@ fn peer_matches(
     peer: &NetworkPolicyPeer,
     policy: &NetworkPolicy,
     end: Option<&PodObject>,
-    address: Ipv4Addr,
+    address: IpAddr,
 ) -> bool {
     if let Some(IPBlock { cidr, except }) = &peer.ip_block {
         return is_in(address, cidr) && !except.iter().flatten().any(|e| is_in(address, e));
@@ -151,7 +157,7 @@ fn one_end_allows(
     packet: &Packet,
     inward: bool,
 ) -> bool {
-    let find = |wanted: Ipv4Addr| pods.iter().find(|pod| address(pod) == wanted);
+    let find = |wanted: IpAddr| pods.iter().find(|pod| address(pod) == wanted);
     let (own, other) = if inward { (packet.to, packet.from) } else { (packet.from, packet.to) };
     let Some(pod) = find(own) else { return true };
     let type_ = if inward { "Ingress" } else { "Egress" };
@@ -265,7 +271,7 @@ proptest! {
         let rules = compile(&cluster(&policies, &pods), &here());
         let local: Vec<_> = pods.iter().take(3).map(address).collect();
         for packet in all_packets() {
-            let by = |end: Ipv4Addr, inward| {
+            let by = |end: IpAddr, inward| {
                 !local.contains(&end) || one_end_allows(&policies, &pods, &packet, inward)
             };
             let expected = by(packet.from, false) && by(packet.to, true);
@@ -318,7 +324,7 @@ fn pods_on_the_hosts_network_and_those_that_have_ended_are_not_meant() {
         changed.pointer_mut(parent).unwrap()[name] = value;
         pods[0] = serde_json::from_value(changed).unwrap();
         let rules = compile(&cluster(&[policy("a", &spec)], &pods), &here());
-        let isolated: Vec<_> = rules.ingress.keys().map(Ipv4Addr::to_string).collect();
+        let isolated: Vec<_> = rules.ingress.keys().map(IpAddr::to_string).collect();
         assert_eq!(isolated, ["10.244.1.2"], "{field}");
         assert!(!rules.forwards(&packet("10.244.1.1", "10.244.1.2", 80)), "{field}");
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use api_machinery::LabelSelector;
@@ -14,7 +14,7 @@ use api_types::{
     },
     meta,
 };
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::{
     ranges::{self, Range},
@@ -36,11 +36,11 @@ pub struct Cluster {
     /// Where a server of a host leads to pods: virtual IPs and node ports that an nginx holds, the cluster's DNS.
     pub services: Vec<Service>,
     /// Where servers of any host may lead.
-    pub led_to: BTreeSet<(Ipv4Addr, Protocol, u16)>,
+    pub led_to: BTreeSet<(IpAddr, Protocol, u16)>,
     /// The addresses from which servers of other hosts speak to pods.
-    pub hosts: BTreeSet<Ipv4Addr>,
+    pub hosts: BTreeSet<IpAddr>,
     /// The addresses at which other hosts may have node ports.
-    pub nodes_elsewhere: BTreeSet<Ipv4Addr>,
+    pub nodes_elsewhere: BTreeSet<IpAddr>,
 }
 
 /// The host that the rules are for.
@@ -49,11 +49,17 @@ pub struct Here {
     /// The nodes that are this host.
     pub nodes: BTreeSet<String>,
     /// The networks of their pods.
-    pub networks: BTreeSet<Ipv4Net>,
+    pub networks: BTreeSet<IpNet>,
+    /// The links that lead to their pods.
+    pub links: BTreeSet<String>,
     /// Its own addresses, but for virtual IPs.
-    pub addresses: BTreeSet<Ipv4Addr>,
+    pub addresses: BTreeSet<IpAddr>,
     /// Those of them at which there are node ports.
-    pub node_addresses: BTreeSet<Ipv4Addr>,
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// The addresses at which other hosts look at who comes by its node ports.
+    pub doors: BTreeSet<IpAddr>,
+    /// The node ports that rules of this host lead on to pods.
+    pub door_ports: BTreeSet<(Protocol, u16)>,
 }
 
 /// A port of a Service that is not led on by addresses being changed, but by a server of a host.
@@ -66,7 +72,7 @@ pub struct Service {
     /// Its port.
     pub port: u16,
     /// Where it leads.
-    pub endpoints: BTreeSet<(Ipv4Addr, u16)>,
+    pub endpoints: BTreeSet<(IpAddr, u16)>,
 }
 
 /// A pod with an address of its own that runs or is going to.
@@ -76,8 +82,8 @@ pub struct Pod {
     pub namespace: String,
     /// Its labels.
     pub labels: Labels,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its address; one with an address of each family is there twice.
+    pub address: IpAddr,
     /// Its node.
     pub node: String,
     /// The numbers of its ports that have names.
@@ -132,8 +138,19 @@ pub enum Port {
 }
 
 impl Pod {
-    /// Nothing of one that uses its host's network, has no address, or has ended.
-    pub fn read(pod: &PodObject) -> Option<Self> {
+    /// Nothing of one that uses its host's network, has no address, or has ended; one that has an address of each family for
+    /// each of them.
+    pub fn read(pod: &PodObject) -> Vec<Self> {
+        let Some(first) = Pod::of(pod) else { return Vec::new() };
+        let status = pod.status.as_ref();
+        let all = status.and_then(|it| it.pod_ips.as_ref()).into_iter().flatten();
+        let others = all.filter_map(|it| it.ip.parse().ok()).filter(|ip| *ip != first.address);
+        let others: Vec<IpAddr> = others.collect();
+        let at = |address: IpAddr| Pod { address, ..first.clone() };
+        [first.address].into_iter().chain(others).map(at).collect()
+    }
+
+    fn of(pod: &PodObject) -> Option<Self> {
         let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
         if spec.host_network == Some(true)
             || matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
@@ -233,10 +250,9 @@ fn selector(selector: Option<&meta::LabelSelector>) -> Option<LabelSelector> {
     LabelSelector::try_from(selector.unwrap_or(&meta::LabelSelector::default())).ok()
 }
 
-/// Nothing of IPv6, which no pod has.
 fn block(block: &IPBlock) -> Option<Vec<Range>> {
-    let cidr: Ipv4Net = block.cidr.parse().ok()?;
-    let except: Vec<Ipv4Net> =
+    let cidr: IpNet = block.cidr.parse().ok()?;
+    let except: Vec<IpNet> =
         block.except.iter().flatten().filter_map(|part| part.parse().ok()).collect();
     Some(ranges::block(cidr.trunc(), &except))
 }

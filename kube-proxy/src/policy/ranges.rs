@@ -1,41 +1,59 @@
 //! Ranges of addresses and what is left of them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
+
+use crate::family::Family;
 
 /// The addresses from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
     /// The first.
-    pub first: Ipv4Addr,
+    pub first: IpAddr,
     /// The last.
-    pub last: Ipv4Addr,
+    pub last: IpAddr,
 }
 
 impl Range {
-    /// All there are.
-    pub const ALL: Range = Range { first: Ipv4Addr::UNSPECIFIED, last: Ipv4Addr::BROADCAST };
+    /// All there are of a family.
+    pub fn all(family: Family) -> Self {
+        let all_ones = Ipv6Addr::from_bits(u128::MAX);
+        match family {
+            Family::Ipv4 => {
+                let (first, last) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+                Range { first: first.into(), last: last.into() }
+            }
+            Family::Ipv6 => Range { first: Ipv6Addr::UNSPECIFIED.into(), last: all_ones.into() },
+        }
+    }
+
+    /// That of its addresses.
+    pub fn family(&self) -> Family {
+        Family::of(self.first)
+    }
 
     /// Whether the address is one of them.
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
+    pub fn contains(&self, address: IpAddr) -> bool {
         (self.first..=self.last).contains(&address)
     }
 }
 
 /// A network less some parts of it.
-pub fn block(cidr: Ipv4Net, except: &[Ipv4Net]) -> Vec<Range> {
+pub fn block(cidr: IpNet, except: &[IpNet]) -> Vec<Range> {
     let mut except: Vec<_> = except.iter().filter(|part| cidr.contains(*part)).collect();
     except.sort_by_key(|part| part.network());
+    let family = Family::of(cidr.addr());
     let mut left = Vec::new();
-    // Beyond the last address, at the end.
-    let mut next = u64::from(cidr.network().to_bits());
+    // Nothing after the last address that there is.
+    let mut next = Some(bits(cidr.network()));
     for part in except {
-        let (first, last) = (part.network().to_bits(), part.broadcast().to_bits());
-        left.extend(between(next, u64::from(first)));
-        next = next.max(u64::from(last) + 1);
+        let (first, last) = (bits(part.network()), bits(part.broadcast()));
+        let before = next.zip(first.checked_sub(1));
+        left.extend(before.and_then(|(next, last)| between(family, next, last)));
+        next = next.and_then(|next| Some(next.max(last.checked_add(1)?)));
     }
-    left.extend(between(next, u64::from(cidr.broadcast().to_bits()) + 1));
+    left.extend(next.and_then(|next| between(family, next, bits(cidr.broadcast()))));
     left
 }
 
@@ -44,9 +62,9 @@ pub fn union(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges.sort();
     let mut merged: Vec<Range> = Vec::new();
     for range in ranges {
-        let after = |last: &Range| u64::from(last.last.to_bits()) + 1;
+        let after = |last: &Range| bits(last.last).saturating_add(1);
         match merged.last_mut() {
-            Some(last) if u64::from(range.first.to_bits()) <= after(last) => {
+            Some(last) if last.family() == range.family() && bits(range.first) <= after(last) => {
                 last.last = last.last.max(range.last);
             }
             _ => merged.push(range),
@@ -55,9 +73,19 @@ pub fn union(mut ranges: Vec<Range>) -> Vec<Range> {
     merged
 }
 
-fn between(first: u64, end: u64) -> Option<Range> {
-    let address = |bits: u64| u32::try_from(bits).ok().map(Ipv4Addr::from_bits);
-    let last = end.checked_sub(1).filter(|last| *last >= first)?;
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(ip) => ip.to_bits().into(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    }
+}
+
+fn between(family: Family, first: u128, last: u128) -> Option<Range> {
+    let address = |bits: u128| match family {
+        Family::Ipv4 => u32::try_from(bits).ok().map(|bits| Ipv4Addr::from_bits(bits).into()),
+        Family::Ipv6 => Some(Ipv6Addr::from_bits(bits).into()),
+    };
+    (first <= last).then_some(())?;
     Some(Range { first: address(first)?, last: address(last)? })
 }
 
@@ -88,6 +116,14 @@ mod tests {
         check("10.0.0.0/24", &["10.0.0.0/25", "10.0.0.64/26"], "10.0.0.128-10.0.0.255");
         check("0.0.0.0/0", &["255.255.255.255/32"], "0.0.0.0-255.255.255.254");
         check("0.0.0.0/0", &["192.0.2.0/24"], "0.0.0.0-192.0.1.255 192.0.3.0-255.255.255.255");
+        let last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        check("::/0", &[], &format!("::-{last}"));
+        check("::/0", &["8000::/1"], "::-7fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        check(
+            "2001:db8::/126",
+            &["2001:db8::2/128", "10.0.0.0/8"],
+            "2001:db8::-2001:db8::1 2001:db8::3-2001:db8::3",
+        );
     }
 
     #[test]
@@ -102,7 +138,9 @@ mod tests {
             range("10.0.0.7", "10.0.0.9"),
             range("10.0.3.0", "255.255.255.255"),
             range("255.255.255.255", "255.255.255.255"),
+            range("::1", "::ffff"),
         ];
-        assert_eq!(shown(&union(ranges)), "10.0.0.0-10.0.1.255 10.0.3.0-255.255.255.255");
+        let expected = "10.0.0.0-10.0.1.255 10.0.3.0-255.255.255.255 ::1-::ffff";
+        assert_eq!(shown(&union(ranges)), expected);
     }
 }

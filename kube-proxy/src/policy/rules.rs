@@ -4,10 +4,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::ranges::Range;
 
@@ -72,18 +72,28 @@ pub struct Allow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum At {
     /// At this address, whoever has it.
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// At [`Rules::nodes_here`].
     NodesHere,
     /// At [`Rules::nodes_elsewhere`].
     NodesElsewhere,
 }
 
+impl At {
+    /// Whether a pod with this address can come there.
+    pub(super) fn may_take(self, client: IpAddr) -> bool {
+        match self {
+            At::Address(address) => address.is_ipv4() == client.is_ipv4(),
+            At::NodesHere | At::NodesElsewhere => true,
+        }
+    }
+}
+
 /// A way through a server of a host (an nginx, the cluster's DNS) that a pod must not take.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refused {
     /// The pod.
-    pub client: Ipv4Addr,
+    pub client: IpAddr,
     /// Where it connects to.
     pub at: At,
     /// By this protocol.
@@ -96,34 +106,40 @@ pub struct Refused {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// The sets of pods, by name.
-    pub sets: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    pub sets: BTreeMap<String, BTreeSet<IpAddr>>,
     /// What those pods of this host may be sent that are isolated for ingress.
-    pub ingress: BTreeMap<Ipv4Addr, Vec<Allow>>,
+    pub ingress: BTreeMap<IpAddr, Vec<Allow>>,
     /// What those may send that are isolated for egress.
-    pub egress: BTreeMap<Ipv4Addr, Vec<Allow>>,
+    pub egress: BTreeMap<IpAddr, Vec<Allow>>,
     /// What servers must not do for a pod. Those of other hosts do not know whom they serve: he comes from this host.
     pub refused: BTreeSet<Refused>,
     /// The pods of this host. Others have no traffic in [`Rules::networks`].
-    pub known: BTreeSet<Ipv4Addr>,
+    pub known: BTreeSet<IpAddr>,
     /// The networks of this host's pods.
-    pub networks: BTreeSet<Ipv4Net>,
+    pub networks: BTreeSet<IpNet>,
+    /// The links by which their packets come in.
+    pub links: BTreeSet<String>,
     /// Whether any pod of the cluster may be isolated for egress: then pods that are not known send nothing.
     pub isolates_egress: bool,
     /// Where servers do nothing for pods that are not known.
     pub guarded: BTreeSet<(At, Protocol, u16)>,
     /// The addresses at which this host has node ports.
-    pub nodes_here: BTreeSet<Ipv4Addr>,
+    pub nodes_here: BTreeSet<IpAddr>,
     /// Those at which other hosts may have them.
-    pub nodes_elsewhere: BTreeSet<Ipv4Addr>,
+    pub nodes_elsewhere: BTreeSet<IpAddr>,
+    /// Those at which other hosts look at who comes by node ports of this one.
+    pub doors: BTreeSet<IpAddr>,
+    /// The node ports that rules of this host lead on: who comes so is another host, for whom it has let go there.
+    pub door_ports: BTreeSet<(Protocol, u16)>,
 }
 
 /// A first packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Who sends it.
-    pub from: Ipv4Addr,
+    pub from: IpAddr,
     /// To whom.
-    pub to: Ipv4Addr,
+    pub to: IpAddr,
     /// Protocol and port of the destination; none of other protocols.
     pub port: Option<(Protocol, u16)>,
 }
@@ -134,7 +150,7 @@ impl Rules {
         if packet.from == packet.to {
             return true;
         }
-        let by = |of: &BTreeMap<Ipv4Addr, Vec<Allow>>, pod: Ipv4Addr, peer: Ipv4Addr| {
+        let by = |of: &BTreeMap<IpAddr, Vec<Allow>>, pod: IpAddr, peer: IpAddr| {
             of.get(&pod).is_none_or(|allows| self.allows(allows, peer, packet.port))
         };
         by(&self.egress, packet.from, packet.to) && by(&self.ingress, packet.to, packet.from)
@@ -144,13 +160,13 @@ impl Rules {
     pub(super) fn allows(
         &self,
         allows: &[Allow],
-        peer: Ipv4Addr,
+        peer: IpAddr,
         port: Option<(Protocol, u16)>,
     ) -> bool {
         allows.iter().any(|allow| self.has(&allow.peers, peer) && allow.ports.contain(port))
     }
 
-    fn has(&self, peers: &Peers, peer: Ipv4Addr) -> bool {
+    fn has(&self, peers: &Peers, peer: IpAddr) -> bool {
         let Peers::Some { set, blocks } = peers else { return true };
         let set = set.as_ref().and_then(|name| self.sets.get(name));
         set.is_some_and(|set| set.contains(&peer)) || blocks.iter().any(|b| b.contains(peer))

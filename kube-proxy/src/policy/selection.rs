@@ -2,17 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use super::{
     facts::{Cluster, Peer, Pod, Port, Rule},
-    ranges::{self, Range},
+    ranges,
     rules::{Allow, Peers, PortRange, Ports, Protocol},
 };
 
 /// The sets of pods, by name.
-pub(super) type Sets = BTreeMap<String, BTreeSet<Ipv4Addr>>;
+pub(super) type Sets = BTreeMap<String, BTreeSet<IpAddr>>;
 
 /// A rule whose peers are known. What its named ports are is a matter of the destination.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Selected {
         let Some(numbers) = &self.numbers else { return vec![self.allow(Ports::All)] };
         let plain = (!numbers.is_empty()).then(|| self.allow(Ports::of(numbers.clone())));
         let mut allows: Vec<_> = plain.into_iter().collect();
-        let mut by_number: BTreeMap<(Protocol, u16), BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        let mut by_number: BTreeMap<(Protocol, u16), BTreeSet<IpAddr>> = BTreeMap::new();
         for named in &self.named {
             for pod in cluster.pods.iter().filter(|pod| self.has(pod.address, sets)) {
                 if let Some(port) = pod.ports.get(named) {
@@ -82,7 +82,7 @@ impl Selected {
         Allow { peers: self.peers.clone(), ports }
     }
 
-    fn has(&self, pod: Ipv4Addr, sets: &Sets) -> bool {
+    fn has(&self, pod: IpAddr, sets: &Sets) -> bool {
         let Peers::Some { set, blocks } = &self.peers else { return true };
         let set = set.as_ref().and_then(|name| sets.get(name));
         set.is_some_and(|set| set.contains(&pod)) || blocks.iter().any(|b| b.contains(pod))
@@ -98,9 +98,6 @@ fn peers(name: &str, namespace: &str, peers: &[Peer], cluster: &Cluster, sets: &
         Peer::Pods { .. } => &[],
     });
     let blocks = ranges::union(blocks.copied().collect());
-    if blocks == [Range::ALL] {
-        return Peers::All;
-    }
     let selects = peers.iter().any(|peer| matches!(peer, Peer::Pods { .. }));
     let set = selects.then(|| name.to_owned());
     if let Some(set) = &set {

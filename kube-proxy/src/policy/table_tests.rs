@@ -4,7 +4,7 @@ use expect_test::expect;
 
 use super::*;
 
-fn address(text: &str) -> Ipv4Addr {
+fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
@@ -49,6 +49,7 @@ fn example() -> Rules {
         .into(),
         known: [pod].into(),
         networks: ["10.244.1.0/24".parse().unwrap()].into(),
+        links: ["cni0", "pods"].map(str::to_owned).into(),
         isolates_egress: true,
         guarded: [
             (At::Address(address("10.96.0.7")), Protocol::Tcp, 80),
@@ -58,6 +59,8 @@ fn example() -> Rules {
         .into(),
         nodes_here: [address("192.0.2.1")].into(),
         nodes_elsewhere: [address("192.0.2.2")].into(),
+        doors: [address("192.0.2.1")].into(),
+        door_ports: [(Protocol::Tcp, 30007), (Protocol::Udp, 30053)].into(),
     }
 }
 
@@ -89,6 +92,7 @@ fn the_whole_table() {
           meta l4proto != udp ct state established,related accept
           ct state established ct direction reply accept
           ct state related accept
+          ip saddr @networks ip daddr { 224.0.0.0/4, 255.255.255.255 } drop
           ip saddr . ip daddr @itself accept
           ip daddr @networks ip daddr != @known drop
           ip saddr @networks ip saddr != @known drop
@@ -113,6 +117,12 @@ fn the_whole_table() {
           ip saddr @networks ip saddr != @known ip daddr . meta l4proto . th dport @guarded drop
           ip daddr @nodes-here ip saddr . meta l4proto . th dport @refused-here drop
           ip saddr @networks ip saddr != @known ip daddr @nodes-here meta l4proto . th dport @guarded-here drop
+        doors (type ipv4_addr):
+          192.0.2.1
+        doors-tcp (type inet_service):
+          30007
+        doors-udp (type inet_service):
+          30053
         egress (type ipv4_addr : verdict):
           10.244.1.5 jump egress-af6bd60eacf5fc79
         guarded (type ipv4_addr . inet_proto . inet_service):
@@ -143,7 +153,7 @@ fn the_whole_table() {
         refused-here (type ipv4_addr . inet_proto . inet_service):
           10.244.1.5 . tcp . 30007
     "#]]
-    .assert_eq(&shown(&contents(&example())));
+    .assert_eq(&shown(&contents(&example(), Family::Ipv4)));
 }
 
 #[test]
@@ -151,7 +161,7 @@ fn a_pod_for_which_the_same_holds_shares_the_chain() {
     let mut rules = example();
     let allows = rules.ingress.values().next().unwrap().clone();
     rules.ingress.insert(address("10.244.1.8"), allows);
-    let (before, after) = (contents(&example()), contents(&rules));
+    let (before, after) = (contents(&example(), Family::Ipv4), contents(&rules, Family::Ipv4));
     assert_eq!(before.chains, after.chains);
     let map = |of: &Contents, pod: &str| {
         of.elements.get(&("ingress".to_owned(), pod.to_owned())).cloned().unwrap()
@@ -163,28 +173,37 @@ fn a_pod_for_which_the_same_holds_shares_the_chain() {
 fn a_peer_that_comes_changes_no_chain() {
     let mut rules = example();
     rules.sets.values_mut().next().unwrap().insert(address("10.244.1.7"));
-    assert_eq!(contents(&rules).chains, contents(&example()).chains);
+    assert_eq!(contents(&rules, Family::Ipv4).chains, contents(&example(), Family::Ipv4).chains);
 }
 
 #[test]
 fn unless_somebody_is_isolated_for_egress_nobody_is_waited_for() {
     let mut rules = example();
     rules.isolates_egress = false;
-    let of = |rules: &Rules| contents(rules).chains["forward"].rules.len();
+    let of = |rules: &Rules| contents(rules, Family::Ipv4).chains["forward"].rules.len();
     assert_eq!(of(&rules) + 1, of(&example()));
 }
 
 #[test]
-fn servers_of_other_hosts_ask_pods_themselves() {
+fn servers_of_other_hosts_ask_pods_themselves_or_come_by_node_ports_that_rules_lead_on() {
     let mut rules = example();
     let peers = Peers::Some { set: Some(HOSTS.to_owned()), blocks: Vec::new() };
-    let allow = Allow { peers, ports: ports(&[(Protocol::Tcp, 80, 80)]) };
+    let served = ports(&[(Protocol::Tcp, 80, 80), (Protocol::Udp, 53, 53)]);
+    let allow = Allow { peers, ports: served };
     rules.ingress = [(address("10.244.1.5"), vec![allow])].into();
-    let Contents { chains, .. } = contents(&rules);
+    let Contents { chains, .. } = contents(&rules, Family::Ipv4);
     let (_, chain) = chains.iter().find(|(name, _)| name.starts_with("ingress-")).unwrap();
     assert_eq!(
         chain.rules,
-        ["ct status & dnat == 0 ip saddr @p/hosts tcp dport { 80 } return", "drop"]
+        [
+            "ct status & dnat == 0 ip saddr @p/hosts tcp dport { 80 } return",
+            "ct status & dnat == 0 ip saddr @p/hosts udp dport { 53 } return",
+            "ct original ip daddr @doors meta l4proto tcp ct original proto-dst @doors-tcp \
+             ip saddr @p/hosts tcp dport { 80 } return",
+            "ct original ip daddr @doors meta l4proto udp ct original proto-dst @doors-udp \
+             ip saddr @p/hosts udp dport { 53 } return",
+            "drop",
+        ]
     );
 }
 
@@ -192,4 +211,36 @@ fn servers_of_other_hosts_ask_pods_themselves() {
 fn long_names_are_short_and_differ() {
     let long = |end: &str| set_name(&format!("{}{end}", "n".repeat(300)));
     assert!(long("a").len() < 40 && long("a") != long("b"));
+}
+
+#[test]
+fn what_is_of_ipv6_is_in_a_table_of_its_own() {
+    let mut rules = example();
+    let pod = address("fd00:10:244:1::5");
+    rules.known.insert(pod);
+    rules.networks.insert("fd00:10:244:1::/64".parse().unwrap());
+    let blocks = vec![Range::all(Family::Ipv4)];
+    let allow = Allow { peers: Peers::Some { set: None, blocks }, ports: Ports::All };
+    rules.ingress.insert(pod, vec![allow]);
+    assert_eq!(contents(&rules, Family::Ipv4), contents(&example(), Family::Ipv4));
+    let Contents { chains, elements, .. } = contents(&rules, Family::Ipv6);
+    let of = |set: &str| {
+        let own = elements.iter().filter(|((of, _), _)| of == set);
+        own.map(|((_, key), value)| (key.as_str(), value.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(of("known"), [("fd00:10:244:1::5", "")]);
+    assert_eq!(of("networks"), [("fd00:10:244:1::/64", "")]);
+    assert_eq!(of("itself"), [("fd00:10:244:1::5 . fd00:10:244:1::5", "")]);
+    let verdict = of("ingress")[0].1.strip_prefix("jump ").unwrap();
+    // All of IPv4 is nobody of IPv6.
+    assert_eq!(chains[verdict].rules, ["drop"]);
+    let forward = chains["forward"].rules.join("\n");
+    assert!(forward.contains("ip6 daddr vmap @ingress") && !forward.contains("ip daddr"));
+    // Of links that lead to pods, not of others of the host.
+    let of_links = "iifname { \"cni0\", \"pods\" } ip6 saddr fe80::/10 drop";
+    assert!(forward.contains(of_links), "{forward}");
+    assert!(forward.contains("ip6 saddr @networks ip6 daddr ff00::/8 drop"), "{forward}");
+    rules.links.clear();
+    let without = contents(&rules, Family::Ipv6).chains["forward"].rules.join("\n");
+    assert!(!without.contains("fe80"), "{without}");
 }

@@ -4,12 +4,12 @@ use std::{collections::HashMap, fmt::Debug, mem, pin::pin, sync::Arc};
 
 use futures::StreamExt;
 use kube::{Resource, runtime::watcher::Event};
-use listwatch::{ListWatch, Scope};
+use listwatch::{ListWatch, Scope, absent_is_empty};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use crate::{ingresses::absent_is_empty, wake::Wake};
+use crate::wake::Wake;
 
 /// Facts of the objects of a kind.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
 };
 
 use super::{
@@ -25,7 +25,7 @@ pub(super) fn note(cluster: &mut Cluster, services: &[Planned]) {
             let nowhere = Anywhere::default();
             let anywhere = anywhere.get(&(port.port, port.protocol)).unwrap_or(&nowhere);
             let led_to = anywhere.all.iter();
-            let led_to = led_to.map(|to| (*to.ip(), protocol(port), to.port()));
+            let led_to = led_to.map(|to| (to.ip(), protocol(port), to.port()));
             cluster.led_to.extend(led_to);
             let ways = here(plan, port).chain(elsewhere(cluster, plan, port, anywhere));
             let ways: Vec<_> = ways.collect();
@@ -34,12 +34,20 @@ pub(super) fn note(cluster: &mut Cluster, services: &[Planned]) {
     }
 }
 
+/// Node ports that lead to pods from here.
+pub(super) fn door_ports(services: &[Planned]) -> BTreeSet<(Protocol, u16)> {
+    let ports = services.iter().flat_map(|(plan, _)| &plan.ports);
+    let leading = ports.filter(|port| !port.outside_endpoints.is_empty());
+    leading.filter_map(|port| Some((protocol(port), port.node_port?))).collect()
+}
+
 fn here<'a>(plan: &'a ServicePlan, port: &'a PortPlan) -> impl Iterator<Item = Service> + 'a {
-    let inside = way(port, At::Address(plan.ip), port.port, &port.endpoints);
+    let inside = plan.ips.iter();
+    let inside = inside.map(|ip| way(port, At::Address(*ip), port.port, &port.endpoints));
     let held = plan.outside.held.iter().map(|ip| At::Address(*ip)).map(move |at| (at, port.port));
     let outside = held.chain(port.node_port.map(|number| (At::NodesHere, number)));
     let outside = outside.map(move |(at, number)| way(port, at, number, &port.outside_endpoints));
-    [inside].into_iter().chain(outside)
+    inside.chain(outside)
 }
 
 /// An external IP is looked at only where it is known to be another host's: who may write a Service could close any
@@ -59,12 +67,17 @@ fn elsewhere(
     all.map(|(at, number)| way(port, at, number, &anywhere.usable)).collect()
 }
 
-fn balanced_elsewhere(outside: &Outside) -> impl Iterator<Item = Ipv4Addr> {
+fn balanced_elsewhere(outside: &Outside) -> impl Iterator<Item = IpAddr> {
     outside.balancer_ips.difference(&outside.held).copied()
 }
 
-fn way(port: &PortPlan, at: At, number: u16, endpoints: &BTreeSet<SocketAddrV4>) -> Service {
-    let endpoints = endpoints.iter().map(|to| (*to.ip(), to.port())).collect();
+fn way(port: &PortPlan, at: At, number: u16, endpoints: &BTreeSet<SocketAddr>) -> Service {
+    let is_led_to = |to: &&SocketAddr| match at {
+        At::Address(address) => address.is_ipv4() == to.is_ipv4(),
+        At::NodesHere | At::NodesElsewhere => true,
+    };
+    let endpoints = endpoints.iter().filter(is_led_to);
+    let endpoints = endpoints.map(|to| (to.ip(), to.port())).collect();
     Service { at, protocol: protocol(port), port: number, endpoints }
 }
 
@@ -77,13 +90,15 @@ fn protocol(port: &PortPlan) -> Protocol {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use expect_test::{Expect, expect};
 
     use super::*;
     use crate::plan::Balancing;
 
-    const HERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-    const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 8);
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 8));
 
     fn plan(outside: Outside, node_port: Option<u16>) -> ServicePlan {
         let port = PortPlan {
@@ -97,16 +112,17 @@ mod tests {
             namespace: "default".to_owned(),
             name: "web".to_owned(),
             uid: "u".to_owned(),
-            ip: [10, 96, 0, 7].into(),
+            ips: [[10, 96, 0, 7].into()].into(),
             affinity: None,
             balancing: Balancing::default(),
+            kept: [].into(),
             outside,
             ports: vec![port],
         }
     }
 
     fn check(outside: Outside, node_port: Option<u16>, expected: &Expect) {
-        let of = |socket: &str| -> BTreeSet<SocketAddrV4> { [socket.parse().unwrap()].into() };
+        let of = |socket: &str| -> BTreeSet<SocketAddr> { [socket.parse().unwrap()].into() };
         let anywhere = Anywhere { usable: of("10.244.2.1:8080"), all: of("10.244.2.9:8080") };
         let anywhere = [((80, plan::Protocol::Tcp), anywhere)].into();
         let mut cluster = Cluster { nodes_elsewhere: [ELSEWHERE].into(), ..Cluster::default() };
@@ -114,6 +130,16 @@ mod tests {
         let mut shown: String = cluster.services.iter().map(|it| format!("{it:?}\n")).collect();
         shown += &format!("{:?}\n{:?}\n", cluster.led_to, cluster.nodes_elsewhere);
         expected.assert_eq(&shown);
+    }
+
+    #[test]
+    fn a_node_port_is_a_door_where_it_leads_somewhere() {
+        let leading = plan(Outside::default(), Some(30007));
+        let mut closed = plan(Outside::default(), Some(30008));
+        closed.ports[0].outside_endpoints.clear();
+        let services = [leading, closed, plan(Outside::default(), None)];
+        let services = services.map(|plan| -> Planned { (plan, BTreeMap::new()) });
+        assert_eq!(door_ports(&services), [(Protocol::Tcp, 30007)].into());
     }
 
     #[test]
@@ -146,8 +172,8 @@ mod tests {
 
     #[test]
     fn addresses_are_this_host_s_or_those_that_others_are_known_to_have() {
-        let somebody_s = Ipv4Addr::new(198, 51, 100, 1);
-        let balanced = Ipv4Addr::new(198, 51, 100, 2);
+        let somebody_s = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+        let balanced = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2));
         check(
             Outside {
                 external_ips: [HERE, ELSEWHERE, somebody_s].into(),

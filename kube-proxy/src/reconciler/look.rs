@@ -1,6 +1,6 @@
 //! Looking at the node: what it holds and runs, whoever did that.
 
-use std::{collections::BTreeSet, mem, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeSet, mem, net::IpAddr, time::Duration};
 
 use futures::{StreamExt, stream};
 use tokio::time::Instant;
@@ -68,7 +68,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// Looks at the node where the last look is too long ago; gives all addresses of this host.
-    pub async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+    pub async fn look(&mut self) -> Result<&BTreeSet<IpAddr>, ReconcileError> {
         if is_due(self.addresses_seen, LOOK_AT_ADDRESSES) {
             self.look_at_addresses().await?;
             self.addresses_seen = Some(Instant::now());
@@ -83,7 +83,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     /// All addresses of this host, as they were seen last.
-    pub(crate) fn local(&self) -> &BTreeSet<Ipv4Addr> {
+    pub(crate) fn local(&self) -> &BTreeSet<IpAddr> {
         &self.local
     }
 

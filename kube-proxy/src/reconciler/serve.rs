@@ -1,6 +1,6 @@
 //! Bringing nginxes up: for each that is not known to be as it should, the next step.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use futures::{StreamExt, stream};
 use tracing::{info, warn};
@@ -26,7 +26,7 @@ struct Work {
 struct Done {
     work: Work,
     /// Addresses that it has and the node did not hold.
-    taken: BTreeSet<Ipv4Addr>,
+    taken: BTreeSet<IpAddr>,
     result: Result<Step, ReconcileError>,
 }
 
@@ -52,7 +52,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let done: Vec<_> = stream::iter(work).buffer_unordered(PARALLEL).collect().await;
         for Done { work, taken, result } in done {
             summary.workers_ended += work.workers_ended;
-            summary.count(&work.spec, result);
+            summary.count(&work.spec, work.instance.as_ref(), result);
             self.held.extend(taken);
             self.instances.extend(work.instance.map(|instance| (work.spec.uid.clone(), instance)));
         }
@@ -67,6 +67,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             self.turn = self.turn.wrapping_add(STARTS);
             let later = starts.split_off(STARTS);
             summary.pending += later.len();
+            summary.starting += later.len();
             let known = later.into_iter().filter_map(|work| Some((work.spec, work.instance?)));
             self.instances.extend(known.map(|(spec, instance)| (spec.uid.clone(), instance)));
         }
@@ -104,7 +105,7 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     async fn address(
         &self,
         spec: &InstanceSpec,
-        taken: &mut BTreeSet<Ipv4Addr>,
+        taken: &mut BTreeSet<IpAddr>,
     ) -> Result<(), AddressError> {
         for address in spec.addresses.difference(&self.held) {
             self.addresses.take(*address).await?;
@@ -137,7 +138,10 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
             info!(owner = work.spec.owner, "its nginx goes by a new configuration");
             let limit = work.config.draining_workers;
             match self.containers.end_surplus_workers(&in_force, limit).await {
-                Ok(ended) => work.workers_ended += ended,
+                Ok(old) => {
+                    instance.keeps_old_workers(old.left);
+                    work.workers_ended += old.ended;
+                }
                 Err(error) => {
                     warn!(owner = work.spec.owner, %error, "cannot count its old workers")
                 }
@@ -163,6 +167,9 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         directory.write(&work.config.text(telling), work.config.files())?;
         self.tell(step, &work.spec, &mut work.instance, directory).await?;
         if let Some(instance) = &mut work.instance {
+            if step == Step::Reload {
+                instance.reloaded(&work.config.generation);
+            }
             instance.told(work.config.generation.clone(), telling);
         }
         info!(owner = work.spec.owner, ?step, "done");

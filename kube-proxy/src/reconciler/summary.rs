@@ -1,13 +1,13 @@
 //! What passes tell.
 
-use std::{io, net::SocketAddrV4};
+use std::{io, net::SocketAddr};
 
 use crate::{
     addresses::AddressError,
     bridged::Unset,
     configs::ConfigError,
     containers::ContainerError,
-    instance::{InstanceSpec, Step},
+    instance::{Instance, InstanceSpec, Step},
 };
 
 /// What a pass could not do.
@@ -28,26 +28,32 @@ pub enum ReconcileError {
     /// A flag of the kernel's.
     #[error("setting {0}")]
     Flag(&'static str, #[source] std::io::Error),
+    /// What another way of carrying Services has left.
+    #[error("what another way of carrying Services has left")]
+    Leftover(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Who listens on this host.
+    #[error("which servers this host has")]
+    Servers(#[source] std::io::Error),
     /// Another one.
     #[error("packets between pods of one node do not go by rules")]
     Bridged(#[from] Unset),
     /// Told to, and given time, nginx still goes by another configuration, or by none.
     #[error("its nginx does not take its configuration: {0}")]
     NotTaken(String),
+    /// Services don't take the ports of the host's own servers.
+    #[error("a server of this host listens at {0} already")]
+    Taken(String),
+    /// Where the nginx of all Services leaves out one of them.
+    #[error("cannot listen at {0}")]
+    LeftOut(String),
     /// What load balancers ask can't be listened on.
     #[error("cannot listen on {socket} for health checks")]
     HealthCheck {
         /// An address of the host, and the Service's `healthCheckNodePort`.
-        socket: SocketAddrV4,
+        socket: SocketAddr,
         /// Why.
         source: io::Error,
     },
-    /// This way of carrying Services does not serve it.
-    #[error(
-        "node ports, external IPs and load balancers' addresses are not served with --proxy-mode \
-         nftables"
-    )]
-    OutsideOfMode,
     /// Nginx has ended soon after it was started.
     #[error("its nginx has ended: {0}")]
     Ended(String),
@@ -81,22 +87,31 @@ pub struct Summary {
     pub removed: usize,
     /// Those that should go by their configuration in a moment.
     pub pending: usize,
+    /// Those of them that have served nobody yet.
+    pub starting: usize,
     /// Workers of earlier configurations ended because there were too many.
     pub workers_ended: usize,
     /// What is not as it should be.
     pub failed: Vec<Failure>,
-    /// What can't be as it should, whatever is tried: users are told, and it is no fault of this host.
-    pub unserved: Vec<Failure>,
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, spec: &InstanceSpec, result: Result<Step, ReconcileError>) {
+    pub(super) fn count(
+        &mut self,
+        spec: &InstanceSpec,
+        instance: Option<&Instance>,
+        result: Result<Step, ReconcileError>,
+    ) {
         match result {
             Err(error) => {
                 let (subject, uid) = (spec.owner.clone(), Some(spec.uid.clone()));
                 self.failed.push(Failure { subject, uid, error });
             }
-            Ok(step) => self.count_step(step),
+            Ok(Step::Nothing) => {}
+            Ok(step) => {
+                self.count_step(step);
+                self.starting += usize::from(!instance.is_some_and(Instance::has_answered));
+            }
         }
     }
 
@@ -107,8 +122,6 @@ impl Summary {
             Step::Reload => self.reloaded += 1,
             Step::Wait | Step::Nothing => {}
         }
-        if step != Step::Nothing {
-            self.pending += 1;
-        }
+        self.pending += 1;
     }
 }

@@ -1,8 +1,8 @@
 //! The kernel's routes, and the VXLAN that some of them pass through.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use netlink::{Address, Error, Forwarding, HOST, Neighbour, Netlink};
 use nix::errno::Errno;
 
@@ -23,15 +23,15 @@ pub enum Refusal {
     )]
     NotOnLink {
         /// Who is not reached.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
         /// Where the route was to lead.
-        destination: Ipv4Net,
+        destination: IpNet,
     },
     /// This host's end of the VXLAN is not known.
     #[error(
         "the VXLAN to {0} has to wait: this host's own node has no pod CIDR or no InternalIP yet"
     )]
-    NoOwnNode(Ipv4Net),
+    NoOwnNode(IpNet),
     /// Something of the VXLAN.
     #[error("the kernel refused the VXLAN: {said}")]
     Vxlan {
@@ -40,12 +40,12 @@ pub enum Refusal {
     },
     /// There is a route that does not lead to the node.
     #[error("{0} is a network of this host or one that leads nowhere here: remove that route")]
-    InTheWay(Ipv4Net),
+    InTheWay(IpNet),
     /// Anything else.
     #[error("the kernel refused the route to {destination}: {said}")]
     Other {
         /// Where it was to lead.
-        destination: Ipv4Net,
+        destination: IpNet,
         /// What the kernel said.
         said: String,
     },
@@ -67,13 +67,27 @@ impl Kernel {
         Ok(Kernel { netlink: Netlink::open()? })
     }
 
-    /// The IPv4 addresses of this host.
+    /// The addresses of this host.
     ///
     /// # Errors
     ///
     /// The kernel does not answer.
-    pub async fn addresses(&self) -> Result<BTreeSet<Ipv4Addr>, Error> {
+    pub async fn addresses(&self) -> Result<BTreeSet<IpAddr>, Error> {
         Ok(self.netlink.addresses().await?.iter().map(|address| address.address).collect())
+    }
+
+    /// The names of the links that have an address in one of these networks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not answer.
+    pub async fn links_in(&self, networks: &BTreeSet<IpNet>) -> Result<BTreeSet<String>, Error> {
+        let is_in = |ip: IpAddr| networks.iter().any(|network| network.contains(&ip));
+        let addresses = self.netlink.addresses().await?.into_iter();
+        let own: BTreeSet<u32> =
+            addresses.filter(|it| is_in(it.address)).map(|it| it.link).collect();
+        let links = self.netlink.links().await?.into_iter();
+        Ok(links.filter(|link| own.contains(&link.index)).map(|link| link.name).collect())
     }
 
     /// What there is.
@@ -163,7 +177,7 @@ impl Kernel {
     }
 
     async fn configure(&self, device: &Device, link: u32) -> Result<(), Error> {
-        let own = Address { link, address: device.address, prefix_len: HOST };
+        let own = Address { link, address: device.address, prefix_len: HOST, temporary: false };
         let others = self.netlink.addresses().await?;
         for address in others.iter().filter(|found| found.link == link && **found != own) {
             self.netlink.remove_address(*address).await?;
@@ -204,9 +218,11 @@ fn refusal(change: &Change, error: Error) -> Refusal {
         Change::Remove(destination) => *destination,
     };
     match (change, error.errno()) {
-        (Change::Add(route) | Change::Replace(route), Some(Errno::ENETUNREACH)) => {
-            Refusal::NotOnLink { gateway: route.gateway, destination }
-        }
+        // Which of both depends on the family.
+        (
+            Change::Add(route) | Change::Replace(route),
+            Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH),
+        ) => Refusal::NotOnLink { gateway: route.gateway, destination },
         (Change::Add(_), Some(Errno::EEXIST)) => Refusal::InTheWay(destination),
         _ => Refusal::Other { destination, said: said(error) },
     }

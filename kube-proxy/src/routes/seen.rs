@@ -1,8 +1,8 @@
 //! What the kernel has, and whose it is. Pure.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use ipnet::Ipv4Net;
+use component::dual_stack::DualStack;
 use netlink::{Address, Forwarding, Link, Neighbour};
 
 use super::{Found, Owner};
@@ -28,17 +28,22 @@ pub struct Seen {
 
 impl Seen {
     /// This host's addresses.
-    pub fn local(&self) -> BTreeSet<Ipv4Addr> {
+    pub fn local(&self) -> BTreeSet<IpAddr> {
         self.addresses.iter().map(|address| address.address).collect()
+    }
+
+    /// What connects the hosts. Ours are none of it: they pass through it.
+    pub(super) fn routes_of_others(&self) -> Vec<netlink::Route> {
+        self.routes.iter().filter(|route| route.protocol != PROTOCOL).copied().collect()
     }
 
     pub(super) fn addresses_of(&self, link: u32) -> impl Iterator<Item = &Address> {
         self.addresses.iter().filter(move |address| address.link == link)
     }
 
-    /// The routes into the network; `vxlan` is our link.
-    pub(super) fn found(&self, network: Ipv4Net, vxlan: Option<u32>) -> Vec<Found> {
-        let inside = self.routes.iter().filter(|route| network.contains(&route.destination));
+    /// The routes into the networks; `vxlan` is our link.
+    pub(super) fn found(&self, networks: DualStack, vxlan: Option<u32>) -> Vec<Found> {
+        let inside = self.routes.iter().filter(|route| networks.encloses(&route.destination));
         inside
             .map(|route| Found {
                 destination: route.destination,

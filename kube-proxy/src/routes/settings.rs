@@ -1,6 +1,6 @@
 //! When, and as which, the VXLAN is used.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use clap::ValueEnum;
 
@@ -37,7 +37,7 @@ impl Settings {
         format!("{PREFIX}{}", self.id)
     }
 
-    pub(super) fn is_needed(&self, underlay: &Underlay<'_>, address: Ipv4Addr) -> bool {
+    pub(super) fn is_needed(&self, underlay: &Underlay<'_>, address: IpAddr) -> bool {
         match self.mode {
             Mode::Never => false,
             Mode::Always => true,

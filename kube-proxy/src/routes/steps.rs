@@ -5,7 +5,13 @@ use std::fmt;
 
 use api_types::api::core::v1::Node;
 
-use super::{Change, Host, Route, changes, name, seen::Seen, underlay::Underlay, vxlan, wanted};
+use super::{
+    Change, Host, Route, changes, name,
+    seen::Seen,
+    underlay::Underlay,
+    vxlan::{self, Overlay},
+    wanted,
+};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Those that have to wait: they pass through the VXLAN, which needs this host's own node.
     pub waiting: Vec<Route>,
+    /// The VXLAN that some of them pass through.
+    pub overlay: Overlay,
 }
 
 /// One thing to be done.
@@ -33,10 +41,11 @@ pub fn plan<'a>(
     seen: &Seen,
     mut nodes: impl Iterator<Item = &'a Node> + Clone,
 ) -> Plan {
-    let underlay = Underlay { routes: &seen.routes, links: &seen.links };
+    let others = seen.routes_of_others();
+    let underlay = Underlay { routes: &others, links: &seen.links };
     let routes = wanted(host, &seen.local(), &underlay, nodes.clone());
     let own = nodes.find(|node| name(node) == host.node);
-    let overlay = vxlan::wanted(&host.vxlan, own, &underlay, &routes);
+    let overlay = vxlan::wanted(host, own, &underlay, &routes);
     let cluster = host.cluster_cidr;
     let link = vxlan::staying(&overlay, cluster, seen);
     let (mut gone, mut needed, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
@@ -57,7 +66,7 @@ pub fn plan<'a>(
     let needed = needed.into_iter().map(Step::Route);
     let left = vxlan::removals(&overlay, cluster, seen).into_iter().map(Step::Vxlan);
     let steps = gone.chain(made).chain(needed).chain(left).collect();
-    Plan { routes, steps, waiting }
+    Plan { routes, steps, waiting, overlay }
 }
 
 impl Step {

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     Host,
+    guard::{Fault, Guard},
     kernel::{Kernel, Refusal},
     metrics::RouteMetrics,
     reconciler::{RouteReport, reconcile},
@@ -33,6 +34,8 @@ pub struct Routes {
     host: Host,
     kernel: Kernel,
     outlets: Outlets,
+    /// Nothing where the packet filter is somebody else's.
+    guard: Option<Guard>,
     /// By node, what was said about it last.
     told: BTreeMap<String, String>,
 }
@@ -51,7 +54,13 @@ pub struct Outlets {
 impl Routes {
     /// Nothing is touched yet.
     pub fn new(host: Host, kernel: Kernel, outlets: Outlets) -> Self {
-        Routes { host, kernel, outlets, told: BTreeMap::new() }
+        Routes { host, kernel, outlets, guard: None, told: BTreeMap::new() }
+    }
+
+    /// With rules of the packet filter of the network namespace in which it runs, which is the kernel's.
+    #[must_use]
+    pub fn guarded(self) -> Self {
+        Routes { guard: Some(Guard::default()), ..self }
     }
 
     /// Passes until dropped. Nothing is touched before the first complete list is there: routes to
@@ -68,6 +77,11 @@ impl Routes {
     }
 
     async fn pass(&mut self, nodes: &[Arc<Node>]) -> Outcome {
+        // Before there is what it is for.
+        let unguarded = self.keep_guard(nodes).await.err().map(|fault| {
+            let why = anyhow::Error::from(fault);
+            format!("anybody may send to the VXLAN: {why:#}")
+        });
         let result = reconcile(&self.kernel, &self.host, nodes.iter().map(AsRef::as_ref)).await;
         let fault = match result {
             Ok(report) => {
@@ -76,14 +90,20 @@ impl Routes {
             }
             Err(error) => Some(format!("{:#}", anyhow::Error::from(error))),
         };
-        match &fault {
-            None => self.outlets.check.ready(),
-            Some(why) => {
-                warn!("routes to other nodes are not as they should be: {why}");
-                self.outlets.check.failed(why);
-            }
+        let faults: Vec<String> = unguarded.into_iter().chain(fault).collect();
+        if faults.is_empty() {
+            self.outlets.check.ready();
+            return Outcome::Well;
         }
-        if fault.is_none() { Outcome::Well } else { Outcome::Failed }
+        let why = faults.join("; ");
+        warn!("routes to other nodes are not as they should be: {why}");
+        self.outlets.check.failed(why);
+        Outcome::Failed
+    }
+
+    async fn keep_guard(&mut self, nodes: &[Arc<Node>]) -> Result<(), Fault> {
+        let Some(guard) = &mut self.guard else { return Ok(()) };
+        guard.pass(&self.kernel, &self.host, nodes.iter().map(AsRef::as_ref)).await
     }
 
     fn tell(&mut self, report: &RouteReport, nodes: &[Arc<Node>]) {

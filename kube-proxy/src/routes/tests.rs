@@ -109,6 +109,29 @@ fn a_network_belongs_to_this_host_or_else_to_the_first_who_claims_it() {
 }
 
 #[test]
+fn of_two_who_claim_a_network_the_older_has_it_whatever_its_name() {
+    let aged = |name: &str, address: &str, created: &str| {
+        let mut node = node(name, "10.244.1.0/24", address);
+        node.metadata.creation_timestamp = Some(serde_json::from_value(json!(created)).unwrap());
+        node
+    };
+    let old = aged("n9", "10.0.0.9", "2026-01-01T00:00:00Z");
+    let new = aged("a-first", "10.0.0.2", "2026-01-01T00:00:01Z");
+    let found = routes(&[new, old]);
+    assert_eq!(found.iter().map(|route| &*route.node).collect::<Vec<_>>(), ["n9"]);
+}
+
+#[test]
+fn a_host_is_not_reached_at_a_pod_s_address() {
+    check(
+        &[("n2", "10.244.1.0/24", "10.244.9.9,10.0.0.2"), ("n3", "10.244.2.0/24", "10.244.9.8")],
+        &expect![[r"
+            10.244.1.0/24 via 10.0.0.2 (n2)
+        "]],
+    );
+}
+
+#[test]
 fn the_old_field_alone_does_too() {
     let mut old = node("n2", "10.244.1.0/24", "10.0.0.2");
     old.spec.as_mut().unwrap().pod_cidrs = None;
@@ -164,4 +187,40 @@ fn routes_of_others_are_never_replaced_or_removed() {
     // The kernel will refuse this one, which is reported.
     let bridge = found("10.244.1.0/24", None, Owner::Nobody);
     assert_eq!(changes(&wanted, &[bridge]), [Change::Add(wanted[0].clone())]);
+}
+
+/// The same where pods have addresses of both families, by these settings.
+fn dual_routes(mode: Mode, nodes: &[Node]) -> String {
+    let vxlan = Settings { mode, id: 138, port: 4789 };
+    let cluster_cidr = "10.244.0.0/16,fd00:10:244::/56".parse().unwrap();
+    let host = Host { node: "n1".into(), cluster_cidr, vxlan };
+    let local = [[10, 0, 0, 1].into()].into();
+    let found = wanted(&host, &local, &Underlay { routes: &[], links: &[] }, nodes.iter());
+    let line = |route: &Route| {
+        let Route { destination, gateway, over, .. } = route;
+        match over {
+            Over::Segment => format!("{destination} via {gateway}\n"),
+            Over::Vxlan { remote } => format!("{destination} by the VXLAN to {remote}\n"),
+        }
+    };
+    found.iter().map(line).collect()
+}
+
+#[test]
+fn each_family_of_pods_is_reached_by_the_nodes_addresses_of_it() {
+    let own = node("n1", "10.244.0.0/24,fd00:10:244::/64", "10.0.0.1,2001:db8::1");
+    let other = node("n2", "10.244.1.0/24,fd00:10:244:1::/64", "10.0.0.2,2001:db8::2");
+    let expected = "10.244.1.0/24 via 10.0.0.2\nfd00:10:244:1::/64 via 2001:db8::2\n";
+    assert_eq!(dual_routes(Mode::Never, &[own, other]), expected);
+}
+
+#[test]
+fn where_one_of_the_nodes_has_no_such_address_a_vxlan_carries_them() {
+    let pods = ["10.244.0.0/24,fd00:10:244::/64", "10.244.1.0/24,fd00:10:244:1::/64"];
+    for addresses in [["10.0.0.1", "10.0.0.2,2001:db8::2"], ["10.0.0.1,2001:db8::1", "10.0.0.2"]] {
+        let nodes = [node("n1", pods[0], addresses[0]), node("n2", pods[1], addresses[1])];
+        let expected = "10.244.1.0/24 via 10.0.0.2\nfd00:10:244:1::/64 by the VXLAN to 10.0.0.2\n";
+        assert_eq!(dual_routes(Mode::Auto, &nodes), expected);
+        assert_eq!(dual_routes(Mode::Never, &nodes), "10.244.1.0/24 via 10.0.0.2\n");
+    }
 }

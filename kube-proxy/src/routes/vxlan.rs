@@ -6,24 +6,23 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
 };
 
 use api_types::api::core::v1::Node;
-use ipnet::Ipv4Net;
+use component::dual_stack::DualStack;
 use netlink::{HOST, Link, Mac, Vxlan};
 
 use super::{
-    Over, Route, addresses, pod_cidrs,
-    seen::Seen,
-    settings::{PREFIX, Settings},
-    underlay::Underlay,
+    Host, Over, Route, ipv4_address, pod_cidrs, seen::Seen, settings::PREFIX, underlay::Underlay,
 };
 
 /// What it puts around a packet: Ethernet, VXLAN, UDP and IPv4.
 const OVERHEAD: u32 = 50;
 /// Of links whose MTU is not known.
 const USUAL_MTU: u32 = 1500;
+/// What every host takes (RFC 791), however short a link says that its packets are.
+const LEAST_MTU: u32 = 576;
 
 /// The link as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Device {
     /// The longest packet.
     pub mtu: u32,
     /// What this host itself is for other hosts' pods: an address of its pod CIDR that no pod has.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// All that should be there.
@@ -46,7 +45,7 @@ pub struct Overlay {
     /// The link.
     pub device: Option<Device>,
     /// Who is behind it.
-    pub neighbours: BTreeMap<Ipv4Addr, Mac>,
+    pub neighbours: BTreeMap<IpAddr, Mac>,
     /// Where frames are sent.
     pub forwardings: BTreeMap<Mac, Ipv4Addr>,
 }
@@ -63,9 +62,9 @@ pub enum Change {
     /// A link that is not needed any more.
     Remove(String),
     /// Not there, or with another MAC address.
-    SetNeighbour(Ipv4Addr, Mac),
+    SetNeighbour(IpAddr, Mac),
     /// No longer wanted.
-    RemoveNeighbour(Ipv4Addr, Mac),
+    RemoveNeighbour(IpAddr, Mac),
     /// Not there, or to another host.
     SetForwarding(Mac, Ipv4Addr),
     /// No longer wanted.
@@ -82,7 +81,7 @@ pub fn mac(address: Ipv4Addr) -> Mac {
 /// What `routes` need. Nothing, if none of them passes through the VXLAN or if this host's node is not
 /// complete yet.
 pub fn wanted(
-    settings: &Settings,
+    host: &Host,
     own: Option<&Node>,
     underlay: &Underlay<'_>,
     routes: &[Route],
@@ -93,17 +92,19 @@ pub fn wanted(
         Over::Segment => None,
     };
     let peers: Vec<_> = routes.iter().filter_map(remote).collect();
-    let own = own.and_then(|node| Some((addresses(node).next()?, *pod_cidrs(node).first()?)));
+    let ipv4_pods = |node| pod_cidrs(node).into_iter().find(|cidr| cidr.addr().is_ipv4());
+    let own = own.and_then(|node| Some((ipv4_address(host, node)?, ipv4_pods(node)?)));
     let Some((address, pods)) = own.filter(|_| !peers.is_empty()) else {
         return Overlay::default();
     };
-    let mtus = peers.iter().filter_map(|(_, remote)| underlay.mtu(*remote));
+    let mtus = peers.iter().filter_map(|(_, remote)| underlay.mtu((*remote).into()));
+    let mtu = mtus.min().unwrap_or(USUAL_MTU).saturating_sub(OVERHEAD).max(LEAST_MTU);
     Overlay {
         device: Some(Device {
-            name: settings.name(),
-            vxlan: Vxlan { id: settings.id, port: settings.port, learning: false },
+            name: host.vxlan.name(),
+            vxlan: Vxlan { id: host.vxlan.id, port: host.vxlan.port, learning: false },
             mac: mac(address),
-            mtu: mtus.min().unwrap_or(USUAL_MTU) - OVERHEAD,
+            mtu,
             address: pods.network(),
         }),
         neighbours: peers.iter().map(|(gateway, remote)| (*gateway, mac(*remote))).collect(),
@@ -112,7 +113,7 @@ pub fn wanted(
 }
 
 /// The index of our link, if there is one that can stay.
-pub(super) fn staying(overlay: &Overlay, cluster: Ipv4Net, seen: &Seen) -> Option<u32> {
+pub(super) fn staying(overlay: &Overlay, cluster: DualStack, seen: &Seen) -> Option<u32> {
     let device = overlay.device.as_ref()?;
     let link = seen.links.iter().find(|link| link.name == device.name)?;
     let stays = link.vxlan == Some(device.vxlan) && is_ours(link, cluster, seen);
@@ -120,7 +121,7 @@ pub(super) fn staying(overlay: &Overlay, cluster: Ipv4Net, seen: &Seen) -> Optio
 }
 
 /// What to do before routes are added.
-pub(super) fn additions(overlay: &Overlay, cluster: Ipv4Net, seen: &Seen) -> Vec<Change> {
+pub(super) fn additions(overlay: &Overlay, cluster: DualStack, seen: &Seen) -> Vec<Change> {
     let Some(device) = &overlay.device else { return Vec::new() };
     let link = staying(overlay, cluster, seen);
     let mut changes: Vec<_> = device_change(device, cluster, seen).into_iter().collect();
@@ -140,7 +141,7 @@ pub(super) fn additions(overlay: &Overlay, cluster: Ipv4Net, seen: &Seen) -> Vec
 }
 
 /// What to do when no route needs it any more.
-pub(super) fn removals(overlay: &Overlay, cluster: Ipv4Net, seen: &Seen) -> Vec<Change> {
+pub(super) fn removals(overlay: &Overlay, cluster: DualStack, seen: &Seen) -> Vec<Change> {
     let link = staying(overlay, cluster, seen);
     let name = overlay.device.as_ref().map(|device| device.name.as_str());
     let neighbours = seen.neighbours.iter().filter(|found| {
@@ -160,7 +161,7 @@ pub(super) fn removals(overlay: &Overlay, cluster: Ipv4Net, seen: &Seen) -> Vec<
     neighbours.chain(forwardings).chain(links).collect()
 }
 
-fn device_change(device: &Device, cluster: Ipv4Net, seen: &Seen) -> Option<Change> {
+fn device_change(device: &Device, cluster: DualStack, seen: &Seen) -> Option<Change> {
     let found = seen.links.iter().find(|link| link.name == device.name);
     // Somebody else's stays: the kernel will refuse this one.
     let Some(found) = found.filter(|link| is_ours(link, cluster, seen)) else {
@@ -176,11 +177,11 @@ fn device_change(device: &Device, cluster: Ipv4Net, seen: &Seen) -> Option<Chang
 }
 
 /// Clusters that share a host are told apart by their pods' addresses.
-fn is_ours(link: &Link, cluster: Ipv4Net, seen: &Seen) -> bool {
+pub(super) fn is_ours(link: &Link, cluster: DualStack, seen: &Seen) -> bool {
     let mut addresses = seen.addresses_of(link.index);
     link.vxlan.is_some()
         && link.name.starts_with(PREFIX)
-        && addresses.all(|address| cluster.contains(&address.address))
+        && addresses.all(|address| cluster.contains(address.address))
 }
 
 impl Change {

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex},
 };
 
@@ -18,13 +18,14 @@ use kube_proxy::{
     instance::InstanceSpec,
     nginx::Answer,
     status::InForce,
+    workers::OldWorkers,
 };
 
 /// A node: what runs on it and everything that was done to it, in order.
 #[derive(Default)]
 pub struct Node {
     pub containers: BTreeMap<String, Found>,
-    pub held: BTreeSet<Ipv4Addr>,
+    pub held: BTreeSet<IpAddr>,
     pub log: Vec<String>,
     /// Objects whose containers cannot be created.
     pub broken: BTreeSet<String>,
@@ -32,17 +33,25 @@ pub struct Node {
     pub away: bool,
     /// Containers that can't be started.
     pub unstartable: BTreeSet<String>,
+    /// Containers that can't be signalled.
+    pub deaf: BTreeSet<String>,
     /// Uids of objects whose nginx can't use a configuration, or does not answer.
     pub stubborn: BTreeSet<String>,
     pub silent: BTreeSet<String>,
     /// Addresses that can't be released.
-    pub stuck: BTreeSet<Ipv4Addr>,
+    pub stuck: BTreeSet<IpAddr>,
+    /// Whether somebody takes addresses away, so that nginx may not find its own.
+    pub loses_addresses: bool,
     /// Whether rules of the firewall are refused.
     pub without_firewall: bool,
     /// By uid, what its nginx goes by.
     in_force: BTreeMap<String, Answer>,
+    /// After so many changes of the node kube-proxy is killed: it does nothing more.
+    pub steps_left: Option<usize>,
     /// Connections that nginxes have had.
     pub connections: u64,
+    /// Workers of earlier configurations that each nginx has.
+    pub old_workers: usize,
     /// How often containers and addresses were listed, and nginxes asked.
     pub looks: usize,
 }
@@ -72,6 +81,21 @@ impl Fake {
     /// Looks at the node, or changes it behind kube-proxy's back.
     pub fn with<T>(&self, act: impl FnOnce(&mut Node) -> T) -> T {
         act(&mut self.0.lock().unwrap())
+    }
+
+    /// Before each change of the node. Does not return once there are to be no more.
+    async fn step(&self) {
+        let is_killed = self.with(|node| match &mut node.steps_left {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        });
+        if is_killed {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// What was done since the last time this was asked.
@@ -106,51 +130,68 @@ impl Containers for Fake {
         spec: &InstanceSpec,
         directory: &Directory,
     ) -> Result<String, ContainerError> {
+        self.step().await;
+        let id = id_of(&spec.uid);
         self.with(|node| {
-            assert!(spec.addresses.is_subset(&node.held), "created before its addresses");
+            let is_there = spec.addresses.is_subset(&node.held);
+            assert!(is_there || node.loses_addresses, "created before its addresses");
             if node.broken.contains(&spec.owner) {
                 return Node::refuse("making");
             }
             node.log.push(format!("create {}", spec.owner));
-            node.load(directory);
-            let id = id_of(&spec.uid);
             let found = Found {
                 id: id.clone(),
                 kind: spec.kind.clone(),
                 owner: spec.owner.clone(),
                 uid: spec.uid.clone(),
                 addresses: spec.addresses.clone(),
-                running: true,
+                running: false,
                 current: true,
             };
             node.containers.insert(id.clone(), found);
-            Ok(id)
-        })
+            Ok(())
+        })?;
+        // It is made, then started.
+        self.step().await;
+        self.with(|node| {
+            node.load(directory);
+            // An nginx that can't listen ends.
+            let is_there = spec.addresses.is_subset(&node.held);
+            node.containers.get_mut(&id).expect("it was just made").running = is_there;
+        });
+        Ok(id)
     }
 
     async fn start(&self, id: &str) -> Result<(), ContainerError> {
+        self.step().await;
         self.with(|node| {
-            if node.unstartable.contains(id) {
+            let can_start = !node.unstartable.contains(id);
+            let Some(container) = node.containers.get_mut(id).filter(|_| can_start) else {
                 return Node::refuse("starting");
-            }
+            };
+            container.running = true;
             node.log.push(format!("start {id}"));
             node.in_force.remove(id.trim_start_matches("id-"));
-            node.containers.get_mut(id).expect("started a container that is not there").running =
-                true;
             Ok(())
         })
     }
 
     async fn reload(&self, id: &str) -> Result<(), ContainerError> {
+        self.step().await;
         self.with(|node| {
+            let runs = node.containers.get(id).is_some_and(|container| container.running);
+            if !runs || node.deaf.contains(id) {
+                return Node::refuse("signalling");
+            }
             node.log.push(format!("reload {id}"));
             // It reads its configuration when it is asked next.
             node.in_force.remove(id.trim_start_matches("id-"));
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     async fn remove(&self, id: &str) -> Result<(), ContainerError> {
+        self.step().await;
         self.with(|node| {
             node.log.push(format!("remove {id}"));
             node.containers.remove(id);
@@ -182,8 +223,10 @@ impl Containers for Fake {
         })
     }
 
-    async fn end_surplus_workers(&self, _nginx: &InForce, _limit: usize) -> io::Result<usize> {
-        Ok(0)
+    async fn end_surplus_workers(&self, _nginx: &InForce, limit: usize) -> io::Result<OldWorkers> {
+        let all = self.with(|node| node.old_workers);
+        let ended = all.saturating_sub(limit);
+        Ok(OldWorkers { left: all - ended, ended })
     }
 }
 
@@ -204,11 +247,15 @@ impl Addresses for Fake {
     async fn list(&self) -> Result<Listed, AddressError> {
         Ok(self.with(|node| {
             node.looks += 1;
-            Listed { held: node.held.clone(), all: [Ipv4Addr::new(198, 51, 100, 1)].into() }
+            Listed {
+                held: node.held.clone(),
+                all: [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))].into(),
+            }
         }))
     }
 
-    async fn take(&self, address: Ipv4Addr) -> Result<(), AddressError> {
+    async fn take(&self, address: IpAddr) -> Result<(), AddressError> {
+        self.step().await;
         self.with(|node| {
             node.looks += 1;
             if node.held.insert(address) {
@@ -218,7 +265,8 @@ impl Addresses for Fake {
         Ok(())
     }
 
-    async fn release(&self, address: Ipv4Addr) -> Result<(), AddressError> {
+    async fn release(&self, address: IpAddr) -> Result<(), AddressError> {
+        self.step().await;
         self.with(|node| {
             if node.stuck.contains(&address) {
                 return Err(AddressError::NoLoopback);

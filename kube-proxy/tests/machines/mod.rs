@@ -9,7 +9,7 @@
 use std::{
     fs::File,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::AsRawFd,
     sync::Arc,
     thread,
@@ -176,7 +176,7 @@ impl Space {
     }
 
     /// Our routes: where to, through whom.
-    pub(crate) async fn ours(&self) -> Vec<(String, Option<Ipv4Addr>)> {
+    pub(crate) async fn ours(&self) -> Vec<(String, Option<IpAddr>)> {
         let found = self.kernel.look().await.unwrap().routes;
         let ours = found.into_iter().filter(|route| route.protocol == PROTOCOL);
         ours.map(|route| (route.destination.to_string(), route.gateway)).collect()
@@ -185,7 +185,7 @@ impl Space {
     pub(crate) async fn until_ours(&self, expected: &[(&str, Ipv4Addr)]) {
         let expected: Vec<_> = expected
             .iter()
-            .map(|(destination, gateway)| ((*destination).to_owned(), Some(*gateway)))
+            .map(|(destination, gateway)| ((*destination).to_owned(), Some(IpAddr::V4(*gateway))))
             .collect();
         let look = async || match self.ours().await {
             ours if ours == expected => Ok(()),
@@ -243,6 +243,26 @@ impl Machine {
         (machines.try_into().ok().unwrap(), router)
     }
 
+    /// Three on one segment, 198.51.100.0/24, with a client, 198.51.100.9, that is none of the cluster's; last the switch, whose
+    /// ports are `to1` and so on.
+    pub(crate) async fn segment() -> ([Self; 3], Space, Space) {
+        let (switch, client) = (Space::new().await, Space::new().await);
+        switch.bridge("switch").await;
+        let mut machines = Vec::new();
+        for number in 1..=3 {
+            let machine = Machine::new(number, [198, 51, 100, number]).await;
+            let port = format!("to{number}");
+            machine.connect(UPLINK, &switch, &port).await;
+            switch.plug(&port, "switch").await;
+            machine.address(UPLINK, machine.ip(), 24).await;
+            machines.push(machine);
+        }
+        client.connect(UPLINK, &switch, "client").await;
+        switch.plug("client", "switch").await;
+        client.address(UPLINK, [198, 51, 100, 9].into(), 24).await;
+        (machines.try_into().ok().unwrap(), client, switch)
+    }
+
     pub(crate) fn name(&self) -> String {
         format!("n{}", self.number)
     }
@@ -256,7 +276,7 @@ impl Machine {
     }
 
     pub(crate) fn host(&self) -> Host {
-        Host { node: self.name(), cluster_cidr: network(CLUSTER), vxlan: self.vxlan }
+        Host { node: self.name(), cluster_cidr: CLUSTER.parse().unwrap(), vxlan: self.vxlan }
     }
 
     pub(crate) fn node(&self) -> Node {

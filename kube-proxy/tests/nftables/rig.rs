@@ -1,44 +1,78 @@
 //! A node in a network namespace, with a bridge and pods in namespaces of their own: no packet leaves them. Needs root,
 //! nft and conntrack.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::{
+    fs::{self, File},
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     sync::mpsc::{Sender, channel},
     thread,
     time::Duration,
 };
 
+use component::dual_stack::DualStack;
 use kube_proxy::{
     addresses::Loopback,
     backend::{Backend, Nftables},
     configs::Configs,
     plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
 };
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use tempfile::TempDir;
 
 use crate::fake::Fake;
 
-pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 7);
-const GATEWAY: &str = "10.244.0.1";
+pub(crate) const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 7));
+/// The node's address for its pods.
+pub(crate) const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 244, 0, 1));
+/// Its addresses where the client is that is none of the cluster's: its own, and two that lead to Services.
+pub(crate) const NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(crate) const EXTERNAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
+pub(crate) const BALANCER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3));
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+/// The same of IPv6.
+pub(crate) const VIP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 7));
+pub(crate) const GATEWAY_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, 1));
+pub(crate) const NODE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+pub(crate) const CLIENT_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9));
 const PORT: u16 = 8080;
 /// Far beyond what any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs on a thread with a network namespace of its own, which ends with it.
 pub(crate) fn on_a_node(test: impl AsyncFnOnce(Node) + Send + 'static) {
+    let enter = || unshare(CloneFlags::CLONE_NEWNET);
+    on_a_node_of(move || enter().expect("a new network namespace (needs root)"), test);
+}
+
+/// The same with one that is somebody else's.
+pub(crate) fn on_the_node(namespace: File, test: impl AsyncFnOnce(Node) + Send + 'static) {
+    on_a_node_of(move || setns(namespace, CloneFlags::CLONE_NEWNET).unwrap(), test);
+}
+
+fn on_a_node_of(
+    enter: impl FnOnce() + Send + 'static,
+    test: impl AsyncFnOnce(Node) + Send + 'static,
+) {
     let run = || {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace (needs root)");
+        enter();
+        // Docker turns it off in containers without a network.
+        fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0").unwrap();
+        // Nobody else is on these links: no address has to wait until that is found out.
+        fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
         ip("link set lo up");
         ip("link add pods type bridge");
         ip(&format!("address add {GATEWAY}/24 dev pods"));
+        ip(&format!("address add {GATEWAY_V6}/64 dev pods nodad"));
         ip("link set pods up");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let pods = (2..5).map(Pod::new).collect();
-            test(Node { pods, docker: Fake::default(), state: tempfile::tempdir().unwrap() }).await;
+            let (pods, client) = ((2..5).map(Pod::new).collect(), Pod::beside());
+            let (docker, state) = (Fake::default(), tempfile::tempdir().unwrap());
+            test(Node { pods, client, docker, state }).await;
         });
     };
     if let Err(panic) = thread::spawn(run).join() {
@@ -48,6 +82,8 @@ pub(crate) fn on_a_node(test: impl AsyncFnOnce(Node) + Send + 'static) {
 
 pub(crate) struct Node {
     pub(crate) pods: Vec<Pod>,
+    /// Outside of the cluster.
+    pub(crate) client: Pod,
     pub(crate) docker: Fake,
     state: TempDir,
 }
@@ -57,6 +93,22 @@ impl Node {
     pub(crate) async fn kube_proxy(&self) -> Nftables<Fake, Loopback> {
         let (pods, loopback) = ("10.244.0.0/16".parse().unwrap(), self.loopback().await);
         Nftables::new(range(), pods, self.docker.clone(), loopback, self.configs())
+    }
+
+    /// The same of a cluster with two stacks.
+    pub(crate) async fn kube_proxy_of_two_stacks(&self) -> Nftables<Fake, Loopback> {
+        let ranges = "10.96.0.0/16,fd00:10:96::/112".parse().unwrap();
+        let pods = "10.244.0.0/16,fd00:10:244::/56".parse().unwrap();
+        let loopback = Loopback::open(ranges, pods).await.unwrap();
+        Nftables::new(ranges, pods, self.docker.clone(), loopback, self.configs())
+    }
+
+    /// As [`service`], with an address and endpoints of each family.
+    pub(crate) fn service_of_two_stacks(&self, numbers: &[usize]) -> ServicePlan {
+        let second = numbers.iter().map(|number| SocketAddr::new(self.pods[*number].second, PORT));
+        let endpoints = self.endpoints(numbers).into_iter().chain(second);
+        let plan = service(&endpoints.collect::<Vec<_>>());
+        ServicePlan { ips: [VIP, VIP_V6].into(), ..plan }
     }
 
     pub(crate) fn configs(&self) -> Configs {
@@ -69,17 +121,21 @@ impl Node {
 
     /// Has all Services be these, and their addresses stay here before anybody calls them.
     pub(crate) async fn serve(&self, proxy: &mut impl Backend, plans: Vec<ServicePlan>) {
+        let addresses: Vec<_> = plans.iter().flat_map(|plan| plan.ips.clone()).collect();
         proxy.want_all(plans);
         settle(proxy).await;
-        assert!(ip(&format!("route get {VIP}")).starts_with("local"), "it would leave this host");
+        for address in [VIP].into_iter().chain(addresses) {
+            let route = ip(&format!("route get {address}"));
+            assert!(route.starts_with("local"), "it would leave this host: {route}");
+        }
     }
 
-    pub(crate) fn endpoints(&self, numbers: &[usize]) -> Vec<SocketAddrV4> {
-        numbers.iter().map(|number| SocketAddrV4::new(self.pods[*number].address, PORT)).collect()
+    pub(crate) fn endpoints(&self, numbers: &[usize]) -> Vec<SocketAddr> {
+        numbers.iter().map(|number| SocketAddr::new(self.pods[*number].address, PORT)).collect()
     }
 }
 
-pub(crate) fn range() -> ipnet::Ipv4Net {
+pub(crate) fn range() -> DualStack {
     "10.96.0.0/16".parse().unwrap()
 }
 
@@ -89,7 +145,7 @@ pub(crate) async fn settle(proxy: &mut impl Backend) {
 }
 
 /// A Service of two ports: 80 for TCP and 53 for UDP.
-pub(crate) fn service(endpoints: &[SocketAddrV4]) -> ServicePlan {
+pub(crate) fn service(endpoints: &[SocketAddr]) -> ServicePlan {
     let port = |port, protocol| PortPlan {
         port,
         protocol,
@@ -101,9 +157,10 @@ pub(crate) fn service(endpoints: &[SocketAddrV4]) -> ServicePlan {
         namespace: "default".to_owned(),
         name: "web".to_owned(),
         uid: "u1".to_owned(),
-        ip: VIP,
+        ips: [VIP].into(),
         affinity: None,
         balancing: Balancing::default(),
+        kept: [].into(),
         outside: Outside::default(),
         ports: vec![port(53, Protocol::Udp), port(80, Protocol::Tcp)],
     }
@@ -113,33 +170,54 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A pod, whose servers say who they are and whom they see.
 pub(crate) struct Pod {
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
+    pub(crate) second: IpAddr,
     work: Sender<Work>,
 }
 
 impl Pod {
     fn new(last: u8) -> Self {
+        let (link, address) = (format!("pod{last}"), IpAddr::V4(Ipv4Addr::new(10, 244, 0, last)));
+        let second = Ipv6Addr::new(0xfd00, 0x10, 0x244, 0, 0, 0, 0, last.into()).into();
+        let pod = Pod::connected(&link, [address, second], [GATEWAY, GATEWAY_V6]);
+        ip(&format!("link set {link} master pods up"));
+        // As the kubelet has its bridge do.
+        ip(&format!("link set {link} type bridge_slave hairpin on"));
+        pod.run(move || [address, second].into_iter().for_each(serve));
+        pod
+    }
+
+    /// What is no pod, on another link of the node.
+    fn beside() -> Self {
+        let client = Pod::connected("beside", [CLIENT, CLIENT_V6], [NODE, NODE_V6]);
+        ip("link set beside up");
+        ip(&format!("address add {NODE_V6}/64 dev beside nodad"));
+        [NODE, EXTERNAL, BALANCER].iter().for_each(|address| {
+            ip(&format!("address add {address}/24 dev beside"));
+        });
+        client
+    }
+
+    fn connected(link: &str, [address, second]: [IpAddr; 2], gateways: [IpAddr; 2]) -> Self {
         let (work, all) = channel::<Work>();
         let (tell, thread) = channel();
         thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
             tell.send(nix::unistd::gettid()).unwrap();
             all.into_iter().for_each(|work| work());
         });
-        let (link, address) = (format!("pod{last}"), Ipv4Addr::new(10, 244, 0, last));
         let thread = thread.recv().unwrap();
         ip(&format!("link add {link} type veth peer name eth0 netns {thread}"));
-        ip(&format!("link set {link} master pods up"));
-        // As the kubelet has its bridge do.
-        ip(&format!("link set {link} type bridge_slave hairpin on"));
-        let pod = Pod { address, work };
+        let pod = Pod { address, second, work };
         pod.run(move || {
             ip("link set lo up");
             ip(&format!("address add {address}/24 dev eth0"));
+            ip(&format!("address add {second}/64 dev eth0 nodad"));
             ip("link set eth0 up");
-            ip(&format!("route add default via {GATEWAY}"));
-            serve_tcp(address);
-            serve_udp(address);
+            gateways.iter().for_each(|gateway| {
+                ip(&format!("route add default via {gateway}"));
+            });
         });
         pod
     }
@@ -152,8 +230,14 @@ impl Pod {
     }
 }
 
+/// Has servers say who they are and whom they see.
+pub(crate) fn serve(address: IpAddr) {
+    serve_tcp(address);
+    serve_udp(address);
+}
+
 /// Answers each line with its own address and the client's.
-fn serve_tcp(address: Ipv4Addr) {
+fn serve_tcp(address: IpAddr) {
     let listener = TcpListener::bind((address, PORT)).unwrap();
     thread::spawn(move || {
         for connection in listener.incoming() {
@@ -168,7 +252,7 @@ fn serve_tcp(address: Ipv4Addr) {
     });
 }
 
-fn serve_udp(address: Ipv4Addr) {
+fn serve_udp(address: IpAddr) {
     let socket = UdpSocket::bind((address, PORT)).unwrap();
     thread::spawn(move || {
         while let Ok((_, client)) = socket.recv_from(&mut [0; 16]) {
@@ -180,8 +264,8 @@ fn serve_udp(address: Ipv4Addr) {
 /// Who answered, and whom it saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Answer {
-    pub(crate) by: Ipv4Addr,
-    pub(crate) to: Ipv4Addr,
+    pub(crate) by: IpAddr,
+    pub(crate) to: IpAddr,
 }
 
 impl Answer {
@@ -195,7 +279,11 @@ impl Answer {
 pub(crate) struct Connection(TcpStream);
 
 pub(crate) fn connect(port: u16) -> io::Result<Connection> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::from((VIP, port)), PATIENCE)?;
+    connect_to(VIP, port)
+}
+
+fn connect_to(address: IpAddr, port: u16) -> io::Result<Connection> {
+    let stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(Connection(stream))
 }
@@ -211,16 +299,31 @@ impl Connection {
 
 /// With a connection of its own.
 pub(crate) fn call(port: u16) -> Result<Answer, io::ErrorKind> {
-    connect(port).and_then(|mut connection| connection.ask()).map_err(|error| error.kind())
+    call_at(VIP, port)
+}
+
+/// The same at another address.
+pub(crate) fn call_at(address: IpAddr, port: u16) -> Result<Answer, io::ErrorKind> {
+    let answer = connect_to(address, port).and_then(|mut connection| connection.ask());
+    answer.map_err(|error| error.kind())
 }
 
 /// Datagrams from one port.
 pub(crate) struct Flow(UdpSocket);
 
 pub(crate) fn flow(port: u16) -> Flow {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    flow_to(VIP, port)
+}
+
+/// The same to another address.
+pub(crate) fn flow_to(address: IpAddr, port: u16) -> Flow {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.connect((VIP, port)).unwrap();
+    socket.connect((address, port)).unwrap();
     Flow(socket)
 }
 

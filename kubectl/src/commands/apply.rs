@@ -267,7 +267,7 @@ fn remembering(manifest: &Value, namespace: Option<&str>) -> Value {
     if let Some(annotations) = wanted["metadata"]["annotations"].as_object_mut() {
         annotations.remove(LAST_APPLIED);
     }
-    let text = format!("{wanted}\n");
+    let text = object::as_go_writes(&format!("{wanted}\n"));
     wanted["metadata"]["annotations"][LAST_APPLIED] = json!(text);
     wanted
 }
@@ -316,5 +316,20 @@ mod tests {
             json!({"kind": "Pod", "metadata": {"annotations": {}, "name": "x", "namespace": "default"}})
         );
         assert_eq!(remembering(&wanted, Some("default")), wanted);
+    }
+
+    #[test]
+    fn the_annotation_is_that_of_kubectl_byte_for_byte() {
+        let command = json!({"spec": {"command": ["a && b <c >d \u{2028}"]}});
+        let wanted = remembering(&command, None);
+        let text = wanted["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"metadata":{"annotations":{}},"#,
+                r#""spec":{"command":["a \u0026\u0026 b \u003cc \u003ed \u2028"]}}"#,
+                "\n"
+            )
+        );
     }
 }

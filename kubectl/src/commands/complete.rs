@@ -13,8 +13,11 @@ use crate::{
 };
 
 /// Commands that names follow, and what these are names of.
-const NAMES: [(&str, &[&str], &str); 9] = [
+const NAMES: [(&str, &[&str], &str); 12] = [
     ("certificate", &["approve", "deny"], "certificatesigningrequests"),
+    ("cordon", &[], "nodes"),
+    ("drain", &[], "nodes"),
+    ("uncordon", &[], "nodes"),
     ("func", &["update", "rm", "get", "logs", "rollback"], "functions"),
     ("wf", &["run", "get", "runs", "rm"], "workflows"),
     ("wf", &["history", "cancel"], "workflowruns"),
@@ -25,7 +28,7 @@ const NAMES: [(&str, &[&str], &str); 9] = [
     ("top", &["pod"], "pods"),
 ];
 /// Commands that a kind follows, and then names of it.
-const KINDS: [&str; 6] = ["get", "describe", "delete", "label", "annotate", "autoscale"];
+const KINDS: [&str; 7] = ["get", "describe", "delete", "label", "annotate", "autoscale", "wait"];
 
 /// Print the names that may come next; fail where none are expected
 #[derive(Args, Debug)]

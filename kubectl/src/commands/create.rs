@@ -1,4 +1,4 @@
-//! `kubectl create`: objects from manifests, and namespaces, Deployments, config maps and secrets from flags.
+//! `kubectl create`: objects from manifests, and namespaces, Deployments, Jobs, config maps and secrets from flags.
 
 use api_types::ByteString;
 use clap::{Args, Subcommand};
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     creation::Options,
     data::{Data, Sources},
+    job::{CronJob, Job},
     secret::Secret,
 };
 use crate::{Failure, flags::Files, manifest, session::Session};
@@ -59,6 +60,9 @@ enum What {
         #[command(flatten)]
         options: Options,
     },
+    Job(Job),
+    #[command(alias = "cj")]
+    Cronjob(CronJob),
     /// Create a config map from literals and files
     #[command(
         alias = "cm",
@@ -98,6 +102,8 @@ impl Create {
                 let data = sources.read(|name| std::env::var(name).ok())?;
                 options.create_one(session, config_map(&name, data), "created").await
             }
+            Some(What::Job(job)) => job.run(session).await,
+            Some(What::Cronjob(cron_job)) => cron_job.run(session).await,
             Some(What::Secret(secret)) => secret.run(session).await,
         }
     }

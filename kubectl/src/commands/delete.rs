@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use api_machinery::duration;
 use clap::{Args, ValueEnum};
-use futures::TryStreamExt;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{choice::ChangeChoice, target::Target};
+use super::{choice::ChangeChoice, following, target::Target};
 use crate::{
     Failure,
     api::{Api, Call},
@@ -17,10 +16,6 @@ use crate::{
     object,
     session::Session,
 };
-
-/// Between two looks at an object that is being deleted, when the watches between them end.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Delete resources by name, file, label or all of a kind
 #[derive(Args, Debug)]
@@ -193,31 +188,9 @@ impl Delete {
     }
 }
 
-/// Watches the object from its present version until it is deleted, or another of its name is there.
+/// Waits until the object is gone, or another of its name is there.
 pub(super) async fn until_gone(api: &Api, target: &Target, uid: &str) -> Result<(), Failure> {
-    let collection = Target { name: None, ..target.clone() };
-    let field = format!("metadata.name={}", target.name.as_deref().unwrap_or_default());
-    let mut pause = Duration::ZERO;
-    loop {
-        // A server whose watches end at once is not asked without pause.
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        let list = api.call(Call::get(collection.path()).query("fieldSelector", &field)).await?;
-        let there = object::list(&list, "/items").first();
-        if there.is_none_or(|o| !uid.is_empty() && object::text(o, "/metadata/uid") != uid) {
-            return Ok(());
-        }
-        let call = Call::get(collection.path())
-            .query("fieldSelector", &field)
-            .query("resourceVersion", object::text(&list, "/metadata/resourceVersion"));
-        let mut events = std::pin::pin!(api.watch(call).await?);
-        // A watch that ends or fails is begun anew from a fresh list.
-        while let Ok(Some(event)) = events.try_next().await {
-            match object::text(&event, "/type") {
-                "DELETED" => return Ok(()),
-                "ERROR" => break,
-                _ => pause = Duration::ZERO,
-            }
-        }
-    }
+    let is_another =
+        |object: &Value| !uid.is_empty() && object::text(object, "/metadata/uid") != uid;
+    following::until(api, target, |object| Ok(object.is_none_or(is_another))).await
 }

@@ -14,17 +14,21 @@ mod complete;
 mod completion;
 mod config;
 mod config_files;
+mod cordon;
 mod create;
 mod creation;
 mod data;
 mod delete;
 mod describe;
+mod drain;
 mod exec;
 mod expose;
+mod following;
 mod func;
 mod get;
 mod gpu;
 mod heard;
+mod job;
 mod label;
 mod login;
 mod logs;
@@ -45,6 +49,7 @@ mod top;
 mod trigger;
 mod usage;
 mod version;
+mod wait;
 mod wf;
 
 use clap::Subcommand;
@@ -87,6 +92,10 @@ commands! {
     Scale(scale),
     Autoscale(autoscale),
     Rollout(rollout),
+    Wait(wait),
+    Cordon(cordon),
+    Uncordon(cordon),
+    Drain(drain),
     Top(top),
     Set(set),
     Func(func),

@@ -15,7 +15,7 @@ use crate::{
     session::Session,
 };
 
-/// Set how many replicas a ReplicaSet or Deployment has
+/// Set how many replicas a ReplicaSet, Deployment or StatefulSet has
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  kubectl scale rs/web --replicas=5\n  kubectl scale rs web --current-replicas=5 --replicas=3"

@@ -11,7 +11,7 @@ use super::{
     creation::Options,
     data::{self, Data, Sources},
 };
-use crate::{Failure, session::Session};
+use crate::{Failure, object, session::Session};
 
 /// Create a secret
 #[derive(Debug, Subcommand)]
@@ -179,7 +179,5 @@ fn config(login: &Login) -> Result<String, Failure> {
     let fault = |error| Failure::message(format!("the login cannot be written: {error}"));
     let (server, login) = (json!(login.docker_server), WithAuth { login, auth });
     let login = serde_json::to_string(&login).map_err(fault)?;
-    let config = format!("{{\"auths\":{{{server}:{login}}}}}");
-    let escaped = [("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e")];
-    Ok(escaped.into_iter().fold(config, |text, (from, to)| text.replace(from, to)))
+    Ok(object::as_go_writes(&format!("{{\"auths\":{{{server}:{login}}}}}")))
 }

@@ -3,12 +3,14 @@
 
 mod config_map;
 mod container;
+mod daemon_set;
 mod deployment;
 mod dns;
 mod function;
 mod generic;
 mod gpu_job;
 mod horizontal_pod_autoscaler;
+mod job;
 mod namespace;
 mod network_policy;
 mod node;
@@ -18,6 +20,7 @@ mod replica_set;
 mod secret;
 mod service;
 mod sheet;
+mod stateful_set;
 mod workflow;
 
 use api_types::jiff::{Timestamp, tz::TimeZone};
@@ -52,7 +55,7 @@ pub fn needs(object: &Value) -> Needs {
     match kind(object) {
         ("", "Node") => Needs::Node,
         ("apps", "Deployment") => Needs::ReplicaSets,
-        ("apps", "ReplicaSet") => Needs::SelectedPods,
+        ("apps", "DaemonSet" | "ReplicaSet" | "StatefulSet") => Needs::SelectedPods,
         ("minik8s.io", "Function") => Needs::Instances,
         ("", "Service") => Needs::EndpointSlices,
         ("", "Namespace") => Needs::Limits,
@@ -70,11 +73,14 @@ pub fn describe(object: &Value, related: &Related) -> String {
         ("", "ConfigMap") => config_map::describe(object, related),
         ("", "Secret") => secret::describe(object, related),
         ("", "Service") => service::describe(object, related),
+        ("apps", "DaemonSet") => daemon_set::describe(object, related),
         ("apps", "Deployment") => deployment::describe(object, related),
         ("apps", "ReplicaSet") => replica_set::describe(object, related),
+        ("apps", "StatefulSet") => stateful_set::describe(object, related),
         ("autoscaling", "HorizontalPodAutoscaler") => {
             horizontal_pod_autoscaler::describe(object, related)
         }
+        ("batch", "Job") => job::describe(object, related),
         ("networking.k8s.io", "NetworkPolicy") => network_policy::describe(object, related),
         ("minik8s.io", "DNS") => dns::describe(object, related),
         ("minik8s.io", "Function") => function::describe(object, related),

@@ -29,7 +29,7 @@ pub(super) fn describe(set: &Value, related: &Related) -> String {
 }
 
 /// Counts the set's own pods: others may wear the same labels.
-fn pods_status(set: &Value, pods: &[Value]) -> String {
+pub(super) fn pods_status(set: &Value, pods: &[Value]) -> String {
     let uid = text(set, "/metadata/uid");
     let own = |pod: &&Value| {
         list(pod, "/metadata/ownerReferences")

@@ -5,15 +5,18 @@
 mod cfg;
 mod config;
 mod connections;
+mod daemon_sets;
 #[path = "../figures/mod.rs"]
 mod figures;
 mod functions;
 mod gpu;
 mod harness;
 mod making;
+mod nodes;
 mod reset;
 mod rollout;
 mod selecting;
+mod stateful_sets;
 mod tokens;
 mod trouble;
 mod usage;

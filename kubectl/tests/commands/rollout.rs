@@ -109,7 +109,7 @@ async fn a_rollout_is_paused_resumed_and_begun_again() {
     assert_eq!(get(&kubectl).await["spec"]["paused"], Value::Null);
     kubectl.ok("create cm a").await;
     let other = kubectl.fails("rollout restart cm/a", "").await;
-    assert!(other.contains("only Deployments have"), "{other}");
+    assert!(other.contains("only Deployments, StatefulSets and DaemonSets have"), "{other}");
 }
 
 #[tokio::test]

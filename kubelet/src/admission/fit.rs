@@ -17,6 +17,25 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// Why a pod does not get another share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// `Deferred`, if it may once others have gone; else `Infeasible`.
+    pub reason: &'static str,
+    /// The same as a sentence.
+    pub message: String,
+}
+
+impl Pending {
+    /// Whether it may be had later.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.reason == DEFERRED
+    }
+}
+
+const DEFERRED: &str = "Deferred";
+const INFEASIBLE: &str = "Infeasible";
+
 /// Checks a pod against the node and the other pods that have a share of it.
 pub(super) fn check<'a>(
     pod: &Pod,
@@ -41,6 +60,27 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
+/// Checks whether a pod that runs may have what it asks for now.
+pub(super) fn check_size<'a>(
+    pod: &Pod,
+    others: impl Iterator<Item = &'a Pod>,
+    node: &Node,
+) -> Result<(), Pending> {
+    let capacity = capacity(node);
+    for (name, requested) in requests::of_pod(pod) {
+        if let Some(capacity) = capacity.get(&name).filter(|capacity| requested > **capacity) {
+            let message = format!(
+                "Node didn't have enough capacity: {name}, requested: {requested}, \
+                 capacity: {capacity}"
+            );
+            return Err(Pending { reason: INFEASIBLE, message });
+        }
+    }
+    let others: Vec<&Pod> = others.collect();
+    resources(pod, &others, node)
+        .map_err(|Rejection { message, .. }| Pending { reason: DEFERRED, message })
+}
+
 fn predicate(name: &str, why: &str) -> Rejection {
     Rejection { reason: name.to_owned(), message: format!("Predicate {name} failed: {why}") }
 }
@@ -50,8 +90,7 @@ fn predicate(name: &str, why: &str) -> Rejection {
 /// Resources that the node does not name are not counted here: they may be the business of a plugin that
 /// has not registered yet.
 fn resources(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Rejection> {
-    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
-    let capacity = requests::read(allocatable);
+    let capacity = capacity(node);
     let slots = capacity.get("pods").copied().unwrap_or_default();
     let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
     enough("pods", 1, count, slots)?;
@@ -64,6 +103,12 @@ fn resources(pod: &Pod, others: &[&Pod], node: &Node) -> Result<(), Rejection> {
         }
     }
     Ok(())
+}
+
+/// What there is for pods.
+fn capacity(node: &Node) -> Amounts {
+    let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+    requests::read(allocatable)
 }
 
 fn enough(name: &str, requested: i64, used: i64, capacity: i64) -> Result<(), Rejection> {
@@ -192,6 +237,24 @@ mod tests {
             capacity: 2000";
         let (_, found) = rejected(&asks("3", "0"), &[asks("500m", "0")]).unwrap();
         assert_eq!(found, message);
+    }
+
+    #[test]
+    fn a_pod_grows_as_far_as_the_node_has_room() {
+        let check = |cpu: &str, others: &[Value], expected: Option<(&str, &str)>| {
+            let others: Vec<Pod> = others.iter().map(pod).collect();
+            let verdict = check_size(&pod(&asks(cpu, "1")), others.iter(), &node());
+            let found = verdict.err().map(|pending| (pending.reason, pending.message));
+            let found = found.as_ref().map(|(reason, message)| (*reason, message.as_str()));
+            assert_eq!(found, expected, "{cpu} beside {others:?}");
+        };
+        check("2", &[], None);
+        check("1", &[asks("1", "1")], None);
+        let message = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
+        check("3", &[asks("1", "1")], Some((INFEASIBLE, message)));
+        let message = "Node didn't have enough resource: cpu, requested: 1500, used: 1000, \
+            capacity: 2000";
+        check("1500m", &[asks("1", "1")], Some((DEFERRED, message)));
     }
 
     #[test]

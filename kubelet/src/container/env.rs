@@ -48,8 +48,12 @@ pub struct Facts<'a> {
     pub pod: &'a Pod,
     /// The pod's address.
     pub pod_ip: &'a str,
+    /// That of the other family, if it has one.
+    pub second_pod_ip: Option<&'a str>,
     /// The node's address.
     pub host_ip: &'a str,
+    /// That of the other family, if it has one.
+    pub second_host_ip: Option<&'a str>,
     /// What the node has for pods.
     pub allocatable: &'a BTreeMap<String, Quantity>,
 }
@@ -230,12 +234,18 @@ pub fn pod_field(field: &ObjectFieldSelector, facts: &Facts<'_>) -> Result<Strin
         "spec.serviceAccountName" => {
             Some(spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default())
         }
-        "status.hostIP" | "status.hostIPs" => Some(facts.host_ip.to_owned()),
-        "status.podIP" | "status.podIPs" => Some(facts.pod_ip.to_owned()),
+        "status.hostIP" => Some(facts.host_ip.to_owned()),
+        "status.hostIPs" => Some(both(facts.host_ip, facts.second_host_ip)),
+        "status.podIP" => Some(facts.pod_ip.to_owned()),
+        "status.podIPs" => Some(both(facts.pod_ip, facts.second_pod_ip)),
         _ => subscript(path, "metadata.labels", metadata.labels.as_ref())
             .or_else(|| subscript(path, "metadata.annotations", metadata.annotations.as_ref())),
     };
     value.ok_or_else(|| EnvError::UnknownField(path.to_owned()))
+}
+
+fn both(first: &str, second: Option<&str>) -> String {
+    [first].into_iter().chain(second).collect::<Vec<_>>().join(",")
 }
 
 /// `metadata.labels['key']`; a key that is not there is empty.

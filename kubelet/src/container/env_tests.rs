@@ -22,7 +22,9 @@ fn check_beside(
     let facts = Facts {
         pod: &pod,
         pod_ip: "10.244.0.2",
+        second_pod_ip: Some("fd00:10:244::2"),
         host_ip: "192.0.2.1",
+        second_host_ip: None,
         allocatable: &BTreeMap::from([("cpu".to_owned(), Quantity("4".to_owned()))]),
     };
     let settings = ConfigMap {
@@ -82,6 +84,7 @@ fn fields_of_the_pod_can_be_given() {
         field("NONE", "metadata.annotations['x']"),
         field("NODE", "spec.nodeName"),
         field("IP", "status.podIP"),
+        field("IPS", "status.podIPs"),
         field("HOST", "status.hostIP"),
     ]);
     check(
@@ -92,6 +95,7 @@ fn fields_of_the_pod_can_be_given() {
             ("NONE", ""),
             ("NODE", "n1"),
             ("IP", "10.244.0.2"),
+            ("IPS", "10.244.0.2,fd00:10:244::2"),
             ("HOST", "192.0.2.1"),
         ]),
     );

@@ -5,7 +5,7 @@ use api_types::api::core::v1::Pod;
 use crate::spec;
 
 /// `/etc/hosts` of a pod with a network of its own.
-pub fn hosts(pod: &Pod, ip: &str, domain: &str) -> String {
+pub fn hosts(pod: &Pod, ips: &[&str], domain: &str) -> String {
     let full = spec::full_name(pod, domain).map(|name| name + "\t").unwrap_or_default();
     let hostname = spec::hostname(pod);
     let mut text = String::from(
@@ -17,7 +17,9 @@ pub fn hosts(pod: &Pod, ip: &str, domain: &str) -> String {
          fe00::1\tip6-allnodes\n\
          fe00::2\tip6-allrouters\n",
     );
-    text.push_str(&format!("{ip}\t{full}{hostname}\n"));
+    for ip in ips {
+        text.push_str(&format!("{ip}\t{full}{hostname}\n"));
+    }
     let aliases = spec::spec(pod).and_then(|spec| spec.host_aliases.as_deref()).unwrap_or_default();
     if !aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
@@ -45,10 +47,10 @@ mod tests {
         let aliases = json!([{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]);
         let text = hosts(
             &pod(&json!({"containers": [], "hostAliases": aliases})),
-            "10.244.0.5",
+            &["10.244.0.5", "fd00::5"],
             "c.local",
         );
-        assert!(text.contains("10.244.0.5\tweb\n"), "{text}");
+        assert!(text.contains("10.244.0.5\tweb\nfd00::5\tweb\n"), "{text}");
         assert!(text.ends_with("# Entries added by HostAliases.\n192.0.2.7\ta\tb\n"), "{text}");
     }
 
@@ -56,7 +58,7 @@ mod tests {
     fn a_pod_of_a_subdomain_has_its_full_name_too() {
         let mut spec = json!({"containers": [], "hostname": "first", "subdomain": "db"});
         let full = "first.db.shop.svc.c.local";
-        let text = hosts(&pod(&spec), "10.244.0.5", "c.local");
+        let text = hosts(&pod(&spec), &["10.244.0.5"], "c.local");
         assert!(text.contains(&format!("10.244.0.5\t{full}\tfirst\n")), "{text}");
         assert_eq!(spec::kernel_hostname(&pod(&spec), "c.local").unwrap(), "first");
         spec["setHostnameAsFQDN"] = json!(true);

@@ -70,8 +70,13 @@ fn link(prefix: &str, port: &ServicePort, address: &str) -> [(String, String); 4
     ]
 }
 
+/// An address of IPv6 is in brackets.
 fn url(port: &ServicePort, address: &str) -> String {
-    format!("{}://{address}:{}", protocol(port), port.port)
+    let (protocol, port) = (protocol(port), port.port);
+    match address.contains(':') {
+        true => format!("{protocol}://[{address}]:{port}"),
+        false => format!("{protocol}://{address}:{port}"),
+    }
 }
 
 fn protocol(port: &ServicePort) -> String {
@@ -164,5 +169,15 @@ mod tests {
         );
         let named = |all| variables(&[service("shop", "a", "10.96.0.7", &json!([]))], "shop", all);
         assert!(named(false).is_empty() && !named(true).is_empty());
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_in_brackets_before_a_port() {
+        let six = service("shop", "six", "fd00:10:96::7", &json!([{"port": 80}]));
+        let (spec, address) = reachable(&six).unwrap();
+        let variables: BTreeMap<_, _> = of_service("six", spec, address).into_iter().collect();
+        assert_eq!(variables["SIX_SERVICE_HOST"], "fd00:10:96::7");
+        assert_eq!(variables["SIX_PORT"], "tcp://[fd00:10:96::7]:80");
+        assert_eq!(variables["SIX_PORT_80_TCP_ADDR"], "fd00:10:96::7");
     }
 }

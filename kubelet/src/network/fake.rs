@@ -7,11 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
+use component::{check::Difference, dual_stack::DualStack};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{NetworkError, PodNetwork, PortMapping, ipam::Ipam};
+use super::{Attachment, Held, NetworkError, NodeNetwork, PodNetwork, PortMapping, ipam::Ipam};
 
 /// The network.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Fake {
     attached: Mutex<BTreeSet<String>>,
     /// Whether addresses are chosen only when pods are connected.
     late: AtomicBool,
-    /// What does not end: `attach`, `detach`, `host ports`.
+    /// What does not end: `attach`, `detach`, `host ports`, `reconcile`.
     held: watch::Sender<BTreeSet<&'static str>>,
 }
 
@@ -84,13 +84,18 @@ impl Fake {
 
 #[async_trait]
 impl PodNetwork for Fake {
-    async fn start(&self, _: Ipv4Net, _: &[(String, Ipv4Addr)]) -> Result<(), NetworkError> {
+    async fn start(&self, _: DualStack, _: &[Held]) -> Result<(), NetworkError> {
         Ok(())
     }
 
     async fn reconcile(&self) -> Result<(), NetworkError> {
         self.reconciled.fetch_add(1, Ordering::Relaxed);
+        self.unless_held("reconcile").await;
         if self.is_ready() { Ok(()) } else { Err(NetworkError::NotReady) }
+    }
+
+    async fn differences(&self, _: &NodeNetwork) -> Result<Vec<Difference>, NetworkError> {
+        Ok(Vec::new())
     }
 
     fn is_ready(&self) -> bool {
@@ -105,10 +110,11 @@ impl PodNetwork for Fake {
         address.filter(|_| self.is_ready()).ok_or(NetworkError::NotReady).map(Some)
     }
 
-    async fn attach(&self, pod: &str, _: i32) -> Result<Ipv4Addr, NetworkError> {
+    async fn attach(&self, pod: &Attachment) -> Result<Ipv4Addr, NetworkError> {
         self.unless_held("attach").await;
-        self.attached.lock().insert(pod.to_owned());
-        self.ipam.lock().reserve(pod).ok_or(NetworkError::NotReady)
+        let uid = &pod.pod.uid;
+        self.attached.lock().insert(uid.clone());
+        self.ipam.lock().reserve(uid).ok_or(NetworkError::NotReady)
     }
 
     fn address(&self, pod: &str) -> Option<Ipv4Addr> {

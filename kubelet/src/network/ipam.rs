@@ -3,16 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     ops::Range,
 };
 
-use ipnet::Ipv4Net;
+use component::dual_stack::DualStack;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 /// The addresses of one node.
 #[derive(Clone, Debug)]
 pub struct Ipam {
-    cidr: Ipv4Net,
+    cidr: DualStack,
     used: BTreeMap<String, Ipv4Addr>,
     /// The last address given: a fresh one comes after it, so that an address rests before it is given
     /// to another pod.
@@ -21,25 +22,25 @@ pub struct Ipam {
 
 impl Ipam {
     /// The pods of `running` keep their addresses.
-    pub fn new(cidr: Ipv4Net, running: &[(String, Ipv4Addr)]) -> Self {
+    pub fn new(cidr: DualStack, running: &[(String, Ipv4Addr)]) -> Self {
         let used: BTreeMap<_, _> = running.iter().cloned().collect();
-        let inside = used.values().filter(|address| cidr.contains(*address));
+        let inside = used.values().filter(|address| cidr.v4.contains(*address));
         let last = inside.map(|address| u32::from(*address)).max().unwrap_or_default();
         Self { cidr, used, last }
     }
 
-    /// The network the addresses are from.
-    pub fn cidr(&self) -> Ipv4Net {
+    /// The networks the addresses are from.
+    pub fn cidr(&self) -> DualStack {
         self.cidr
     }
 
     /// The pod's address; the next free one if it has none.
     pub fn reserve(&mut self, pod: &str) -> Option<Ipv4Addr> {
-        if let Some(known) = self.used.get(pod).filter(|known| self.cidr.contains(*known)) {
+        if let Some(known) = self.used.get(pod).filter(|known| self.cidr.v4.contains(*known)) {
             return Some(*known);
         }
         let taken: BTreeSet<u32> = self.used.values().map(|address| u32::from(*address)).collect();
-        let hosts = pods(self.cidr);
+        let hosts = pods(self.cidr.v4);
         let after = (self.last + 1).max(hosts.start)..hosts.end;
         let free = after.chain(hosts).find(|address| !taken.contains(address))?;
         self.last = free;
@@ -66,6 +67,20 @@ impl Ipam {
 /// The first address of a node's network: the bridge's.
 pub(super) fn gateway(network: Ipv4Net) -> Ipv4Addr {
     Ipv4Addr::from_bits(network.network().to_bits().saturating_add(1))
+}
+
+/// The same of IPv6.
+pub(super) fn gateway_v6(network: Ipv6Net) -> Ipv6Addr {
+    Ipv6Addr::from_bits(network.network().to_bits().saturating_add(1))
+}
+
+/// The address of IPv6 of a pod that has this one of IPv4: of both families it has the same number among those of the node. So
+/// none is given twice, and it is known wherever the other one is.
+pub(super) fn second(cidr: &DualStack, address: Ipv4Addr) -> Option<Ipv6Addr> {
+    let network = cidr.v6.filter(|_| cidr.v4.contains(&address))?;
+    let number = address.to_bits() - cidr.v4.network().to_bits();
+    let second = Ipv6Addr::from_bits(network.network().to_bits().checked_add(number.into())?);
+    network.contains(&second).then_some(second)
 }
 
 /// The addresses for pods: those between the gateway and the broadcast address.
@@ -105,6 +120,21 @@ mod tests {
         let mut ipam = ipam(&[("a", [10, 244, 1, 2]), ("b", [10, 244, 1, 6])]);
         assert_eq!(ipam.reserve("a"), Some([10, 244, 1, 2].into()));
         assert_eq!(ipam.reserve("c"), Some([10, 244, 1, 3].into()));
+    }
+
+    #[test]
+    fn a_pod_has_the_same_number_in_both_families() {
+        let check = |cidr: &str, address: [u8; 4], expected: Option<&str>| {
+            let second = second(&cidr.parse().unwrap(), address.into());
+            assert_eq!(second.map(|it| it.to_string()).as_deref(), expected, "{cidr}");
+        };
+        let both = "10.244.1.0/24,fd00:10:244:1::/64";
+        check(both, [10, 244, 1, 5], Some("fd00:10:244:1::5"));
+        check(both, [10, 244, 1, 254], Some("fd00:10:244:1::fe"));
+        check(both, [10, 244, 2, 5], None);
+        check("10.244.1.0/24", [10, 244, 1, 5], None);
+        check("10.244.0.0/16,fd00:10:244:1::/64", [10, 244, 1, 2], Some("fd00:10:244:1::102"));
+        check("10.244.1.0/24,fd00:10:244:1::/124", [10, 244, 1, 16], None);
     }
 
     #[test]

@@ -26,7 +26,9 @@ async fn keep(
 ) {
     let mut pause = retry;
     while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        pause = match network.reconcile().await {
+        let reconciled = shutdown.run_until_cancelled(network.reconcile()).await;
+        let Some(reconciled) = reconciled else { return };
+        pause = match reconciled {
             Ok(()) => look,
             Err(error) => {
                 let error = describe(&error);
@@ -65,5 +67,19 @@ mod tests {
     async fn a_network_in_order_is_looked_after_now_and_then_and_another_soon() {
         check(true, SOON, SOON).await;
         check(false, NEVER, SOON).await;
+    }
+
+    #[tokio::test]
+    async fn a_look_that_does_not_end_is_not_waited_for_at_shutdown() {
+        let (network, shutdown) = (Arc::new(Fake::ready()), CancellationToken::new());
+        network.hold("reconcile", true);
+        let keeper = tokio::spawn(keep(network.clone(), SOON, SOON, shutdown.clone()));
+        wait::until("a look", async || match network.reconciled() {
+            0 => Err("none"),
+            _ => Ok(()),
+        })
+        .await;
+        shutdown.cancel();
+        keeper.await.unwrap();
     }
 }

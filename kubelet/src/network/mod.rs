@@ -1,72 +1,156 @@
-//! How pods get addresses and reach each other. `bridge` is the only network so far; others fit behind
-//! the same trait.
+//! How pods get addresses and reach each other: over a bridge of the node (`bridge`), over Weave Net (`weave`), or as
+//! the plugins of a CNI configuration have it (`cni`).
 
 pub mod bridge;
 mod choice;
+pub mod cni;
+mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 pub mod ipam;
 pub mod keeper;
 mod links;
 mod rules;
+mod tool;
+pub mod weave;
+mod wired;
 
-use std::net::Ipv4Addr;
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    net::{Ipv4Addr, Ipv6Addr},
+    os::unix::fs::MetadataExt,
+};
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
+use component::{check::Difference, dual_stack::DualStack};
 
+use crate::runtime::PodIdentity;
+
+pub use error::{CniError, NetworkError};
 pub use rules::PortMapping;
 
-/// A step of the pod network that failed.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    /// The node has no pod CIDR yet.
-    #[error("network is not ready: the node has no pod CIDR yet")]
-    NotReady,
-    /// All addresses of the node are in use.
-    #[error("no address left in {0}")]
-    Exhausted(Ipv4Net),
-    /// The kernel refused.
-    #[error("cannot set up links")]
-    Links(#[from] netlink::Error),
-    /// A file or namespace could not be used.
-    #[error("cannot {step}")]
-    Io {
-        /// What was tried.
-        step: &'static str,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The packet filter does not have what it should.
-    #[error("cannot set the packet filter's rules")]
-    Rules(#[from] packet_filter::Error),
-    /// A link that was just made is not there.
-    #[error("link {0} does not exist")]
-    NoLink(String),
+/// A pod's sandbox that is to be connected.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Whose it is.
+    pub pod: PodIdentity,
+    /// The runtime's id of it.
+    pub sandbox: String,
+    /// The process that has its network namespace.
+    pub pid: i32,
+    /// The ports of the node that are to lead to the pod, at an address that may not be known yet.
+    pub ports: Vec<PortMapping>,
+}
+
+impl Attachment {
+    fn namespace(&self) -> Result<File, NetworkError> {
+        namespace_of(self.pid)
+    }
+}
+
+/// The path of the network namespace of a process.
+fn namespace_path(pid: i32) -> String {
+    format!("/proc/{pid}/ns/net")
+}
+
+/// Whether two paths lead to the same namespace is told by its number.
+fn namespace_number(path: &str) -> Option<u64> {
+    fs::metadata(path).ok().map(|found| found.ino())
+}
+
+fn namespace_of(pid: i32) -> Result<File, NetworkError> {
+    let step = "open the pod's network namespace";
+    File::open(namespace_path(pid)).map_err(|source| NetworkError::Io { step, source })
+}
+
+/// A pod's sandbox that there is already, dead ones included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Whose it is.
+    pub pod: String,
+    /// The runtime's id of it; empty if it is not known.
+    pub sandbox: String,
+    /// The process that has its network namespace, if it runs.
+    pub pid: Option<i32>,
+    /// The number of that namespace, by which a process is told from a later one with its id.
+    pub namespace: Option<u64>,
+    /// The address that it was made for, by a network that knew it before.
+    pub address: Option<Ipv4Addr>,
+}
+
+impl Held {
+    /// Of a process that the runtime names now.
+    pub fn new(pod: &str, sandbox: &str, pid: Option<i32>, address: Option<Ipv4Addr>) -> Self {
+        let namespace = pid.and_then(|pid| namespace_number(&namespace_path(pid)));
+        Self { pod: pod.to_owned(), sandbox: sandbox.to_owned(), pid, namespace, address }
+    }
+
+    /// Its process, as long as it has that namespace.
+    fn running(&self) -> Option<i32> {
+        let number = self.namespace?;
+        self.pid.filter(|pid| namespace_number(&namespace_path(*pid)) == Some(number))
+    }
+}
+
+/// The network of a node as it should be, by what the API server and the runtime say.
+#[derive(Clone, Debug)]
+pub struct NodeNetwork {
+    /// The node's ranges of addresses.
+    pub cidr: DualStack,
+    /// The pods that are to be connected, in the order of their uids.
+    pub running: Vec<Expected>,
+    /// Ports that may lead to pods that come or go: the number and the pod's address may not be known.
+    pub unsettled: Vec<PortMapping>,
+    /// All pods of the node, by uid, with those that come or go.
+    pub all: BTreeSet<String>,
+}
+
+/// A pod that is to be connected.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Its uid.
+    pub pod: String,
+    /// Its name, for people.
+    pub label: String,
+    /// The process that has its network namespace.
+    pub pid: i32,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The ports of the node that lead to it.
+    pub ports: Vec<PortMapping>,
+}
+
+impl Expected {
+    /// Whether it has ended since it was listed.
+    fn is_gone(&self) -> bool {
+        namespace_number(&namespace_path(self.pid)).is_none()
+    }
 }
 
 /// A network that connects the pods of this node.
 #[async_trait]
 pub trait PodNetwork: Send + Sync + std::fmt::Debug {
-    /// Prepares the node for its pod CIDR. `running` are the pods that have an address already: they
+    /// Prepares the node for its pod CIDR. `sandboxes` are all that there are: pods that have an address already
     /// keep it. May be called again at any time.
-    async fn start(
-        &self,
-        cidr: Ipv4Net,
-        running: &[(String, Ipv4Addr)],
-    ) -> Result<(), NetworkError>;
+    async fn start(&self, cidr: DualStack, sandboxes: &[Held]) -> Result<(), NetworkError>;
     /// Puts back what others took away from the node's network since `start`; nothing before it.
     async fn reconcile(&self) -> Result<(), NetworkError>;
+    /// What is not as it should be. Nothing is changed, and nothing needs to be started.
+    async fn differences(&self, node: &NodeNetwork) -> Result<Vec<Difference>, NetworkError>;
     /// Whether pods can be connected.
     fn is_ready(&self) -> bool;
     /// The pod's address, chosen now if it has none, by a network that can tell before the pod is connected.
     /// It stays the pod's until `release`.
     fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError>;
-    /// Connects the network namespace of a process; gives the pod's address, the one reserved if one was.
-    async fn attach(&self, pod: &str, pid: i32) -> Result<Ipv4Addr, NetworkError>;
+    /// Connects a sandbox; gives the pod's address, the one reserved if one was.
+    async fn attach(&self, pod: &Attachment) -> Result<Ipv4Addr, NetworkError>;
     /// The address of a pod, as long as it has one.
     fn address(&self, pod: &str) -> Option<Ipv4Addr>;
+    /// The address of IPv6 of the pod that has this one, if pods have such.
+    fn second_address(&self, _address: Ipv4Addr) -> Option<Ipv6Addr> {
+        None
+    }
     /// Disconnects a pod; one that is not connected is no error.
     async fn detach(&self, pod: &str) -> Result<(), NetworkError>;
     /// Gives the pod's address back.
@@ -79,4 +163,19 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
         pod: &str,
         ports: Vec<PortMapping>,
     ) -> Result<Vec<PortMapping>, NetworkError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sandbox_runs_as_long_as_its_process_has_its_namespace() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let sandbox = Held::new("a", "sandbox-a", Some(pid), None);
+        assert_eq!(sandbox.running(), Some(pid));
+        let namespace = sandbox.namespace.map(|number| number + 1);
+        assert_eq!(Held { namespace, ..sandbox }.running(), None);
+        assert_eq!(Held::new("a", "sandbox-a", None, None).running(), None);
+    }
 }

@@ -1,11 +1,15 @@
 //! The packet filter's rules of the pod network. The chains that several kubelets of one host share are
 //! named after the cluster's networks, so that all who share them give them the same content. Traffic is
-//! accepted by the pod CIDR, never by interface, and before Docker's `FORWARD` policy, which is DROP.
+//! accepted by the pod CIDR, or as what kube-proxy leads on, never by interface, and before Docker's `FORWARD` policy, which is DROP.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
-use packet_filter::{Chain, Jump, Table};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use packet_filter::{Chain, Family, Jump, Table};
+
+/// Kubernetes' mark of packets from outside that rules of kube-proxy lead on, perhaps to what is no pod of this host. Only
+/// the first of a connection has it.
+const LED: &str = "0x4000/0x4000";
 
 /// A port of the node that leads to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +26,23 @@ pub struct PortMapping {
     pub pod_port: u16,
 }
 
+impl PortMapping {
+    /// Whether a rule leads the other as this one asks, whose number and pod's address may not be known.
+    fn is_met_by(&self, other: &Self) -> bool {
+        self.protocol == other.protocol
+            && self.pod_port == other.pod_port
+            && (self.host_port == 0 || self.host_port == other.host_port)
+            && (self.pod_ip.is_unspecified() || self.pod_ip == other.pod_ip)
+    }
+}
+
 /// The names of our chains.
 #[derive(Clone, Debug)]
 pub(super) struct Chains {
     forward: String,
     postrouting: String,
     ports: String,
+    sources: String,
 }
 
 impl Chains {
@@ -37,29 +52,20 @@ impl Chains {
             forward: format!("MINIK8S-FWD-{cluster}"),
             postrouting: format!("MINIK8S-POST-{cluster}"),
             ports: format!("MINIK8S-HP-{node}"),
+            sources: format!("MINIK8S-SRC-{node}"),
         }
     }
 }
 
-/// All of it.
+/// All of it, for IPv4.
 pub(super) fn tables<'a>(
     chains: &Chains,
     pods: Ipv4Net,
     services: Ipv4Net,
     ports: impl Iterator<Item = &'a PortMapping>,
 ) -> [Table; 2] {
-    let jump = |from, matches: &str, to: &str| Jump {
-        from,
-        matches: matches.to_owned(),
-        to: to.to_owned(),
-    };
     // Host ports do not apply to service addresses, which are local too.
     let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
-    let filter = Table {
-        name: "filter",
-        chains: vec![forwarding(chains, pods)],
-        jumps: vec![jump("FORWARD", "", &chains.forward)],
-    };
     let nat = Table {
         name: "nat",
         chains: vec![masquerading(chains, pods, services), leading(chains, ports)],
@@ -69,13 +75,80 @@ pub(super) fn tables<'a>(
             jump("OUTPUT", &local, &chains.ports),
         ],
     };
+    [filter(chains, pods.into()), nat]
+}
+
+/// From where the node's pods come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Behind<'a> {
+    /// The link that leads to them.
+    pub(super) link: &'a str,
+    /// The network of their addresses.
+    pub(super) network: Ipv6Net,
+}
+
+/// The same for IPv6, where each port leads to the pod's address of that family.
+pub(super) fn tables_v6<'a>(
+    chains: &Chains,
+    behind: Behind<'_>,
+    pods: Ipv6Net,
+    services: Ipv6Net,
+    ports: impl Iterator<Item = (&'a PortMapping, Ipv6Addr)>,
+) -> [Table; 2] {
+    let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
+    // What comes from there may not leave the host.
+    let own = ["-d ::1/128 -j RETURN".to_owned()].into_iter();
+    let leading = own.chain(ports.filter_map(|(port, pod)| rule_v6(port, pod))).collect();
+    let nat = Table {
+        name: "nat",
+        chains: vec![
+            masquerading_v6(chains, pods, services),
+            Chain { name: chains.ports.clone(), rules: leading },
+        ],
+        jumps: vec![
+            jump("POSTROUTING", "", &chains.postrouting),
+            jump("PREROUTING", &local, &chains.ports),
+            jump("OUTPUT", &local, &chains.ports),
+        ],
+    };
+    let mut filter = filter(chains, pods.into());
+    filter.chains.push(sources(chains, behind));
+    // After the other, so that it comes before that.
+    let link = format!("-i {}", behind.link);
+    filter.jumps.extend(["FORWARD", "INPUT"].map(|from| jump(from, &link, &chains.sources)));
     [filter, nat]
+}
+
+/// What lets pods through.
+pub(super) fn filter(chains: &Chains, pods: IpNet) -> Table {
+    Table {
+        name: "filter",
+        chains: vec![forwarding(chains, pods)],
+        jumps: vec![jump("FORWARD", "", &chains.forward)],
+    }
+}
+
+fn jump(from: &'static str, matches: &str, to: &str) -> Jump {
+    Jump { from, matches: matches.to_owned(), to: to.to_owned() }
 }
 
 /// The host ports that a kubelet before this one has led to pods.
 pub(super) async fn saved_ports(chains: &Chains) -> Result<Vec<PortMapping>, packet_filter::Error> {
-    let rules = packet_filter::rules("nat", &chains.ports).await?;
+    let rules = packet_filter::rules(Family::Ipv4, "nat", &chains.ports).await?;
     Ok(rules.iter().filter_map(|rule| saved_port(rule)).collect())
+}
+
+/// The ports that should be there, with those of the saved ones between them that may be.
+pub(super) fn with_unsettled(
+    wanted: Vec<PortMapping>,
+    saved: Vec<PortMapping>,
+    unsettled: &[PortMapping],
+) -> Vec<PortMapping> {
+    let is_wanted = |port: &PortMapping| wanted.iter().any(|wanted| wanted.is_met_by(port));
+    let may_be = |port: &PortMapping| unsettled.iter().any(|wanted| wanted.is_met_by(port));
+    let settled: Vec<_> = saved.iter().filter(|&port| is_wanted(port) || !may_be(port)).collect();
+    let agrees = settled.iter().map(|port| rule(port)).eq(wanted.iter().map(rule));
+    if agrees { saved } else { wanted }
 }
 
 fn saved_port(rule: &str) -> Option<PortMapping> {
@@ -91,9 +164,24 @@ fn saved_port(rule: &str) -> Option<PortMapping> {
     })
 }
 
-fn forwarding(chains: &Chains, pods: Ipv4Net) -> Chain {
-    let rules = vec![format!("-s {pods} -j ACCEPT"), format!("-d {pods} -j ACCEPT")];
+fn forwarding(chains: &Chains, pods: IpNet) -> Chain {
+    let rules = vec![
+        format!("-s {pods} -j ACCEPT"),
+        format!("-d {pods} -j ACCEPT"),
+        format!("-m mark --mark {LED} -j ACCEPT"),
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT".to_owned(),
+    ];
     Chain { name: chains.forward.clone(), rules }
+}
+
+/// A pod may bind to any address of IPv6 (`IPV6_FREEBIND`), and the kernel asks of no packet whether a reply would go back by
+/// its link, as it does for IPv4. Pods that look for others at an address ask from none.
+fn sources(chains: &Chains, behind: Behind<'_>) -> Chain {
+    let rules = vec![
+        "-s ::/128 -p ipv6-icmp -j RETURN".to_owned(),
+        format!("! -s {} -j DROP", behind.network.trunc()),
+    ];
+    Chain { name: chains.sources.clone(), rules }
 }
 
 fn masquerading(chains: &Chains, pods: Ipv4Net, services: Ipv4Net) -> Chain {
@@ -107,16 +195,38 @@ fn masquerading(chains: &Chains, pods: Ipv4Net, services: Ipv4Net) -> Chain {
     Chain { name: chains.postrouting.clone(), rules }
 }
 
-fn leading<'a>(chains: &Chains, ports: impl Iterator<Item = &'a PortMapping>) -> Chain {
-    let rule = |port: &PortMapping| {
-        let PortMapping { protocol, host_port, pod_ip, pod_port, .. } = port;
-        let address = port.host_ip.filter(|ip| !ip.is_unspecified());
-        let address = address.map(|ip| format!("-d {ip}/32 ")).unwrap_or_default();
+fn masquerading_v6(chains: &Chains, pods: Ipv6Net, services: Ipv6Net) -> Chain {
+    let rules = vec![
+        format!("-d {pods} -j RETURN"),
+        format!("-d {services} -j RETURN"),
+        "-d ff00::/8 -j RETURN".to_owned(),
+        format!("-s {pods} -j MASQUERADE"),
+    ];
+    Chain { name: chains.postrouting.clone(), rules }
+}
+
+/// Nothing of one that is at an address of IPv4 alone.
+fn rule_v6(port: &PortMapping, pod: Ipv6Addr) -> Option<String> {
+    let PortMapping { protocol, host_ip, host_port, pod_port, .. } = port;
+    host_ip.is_none_or(|ip| ip.is_unspecified()).then(|| {
         format!(
-            "{address}-p {protocol} -m {protocol} --dport {host_port} \
-             -j DNAT --to-destination {pod_ip}:{pod_port}"
+            "-p {protocol} -m {protocol} --dport {host_port} \
+             -j DNAT --to-destination [{pod}]:{pod_port}"
         )
-    };
+    })
+}
+
+fn rule(port: &PortMapping) -> String {
+    let PortMapping { protocol, host_port, pod_ip, pod_port, .. } = port;
+    let address = port.host_ip.filter(|ip| !ip.is_unspecified());
+    let address = address.map(|ip| format!("-d {ip}/32 ")).unwrap_or_default();
+    format!(
+        "{address}-p {protocol} -m {protocol} --dport {host_port} \
+         -j DNAT --to-destination {pod_ip}:{pod_port}"
+    )
+}
+
+fn leading<'a>(chains: &Chains, ports: impl Iterator<Item = &'a PortMapping>) -> Chain {
     Chain { name: chains.ports.clone(), rules: ports.map(rule).collect() }
 }
 

@@ -34,6 +34,8 @@ fn pods_are_let_through_masqueraded_outside_the_cluster_and_reached_through_host
     expect![[r"
         filter: MINIK8S-FWD-c -s 10.244.0.0/16 -j ACCEPT
         filter: MINIK8S-FWD-c -d 10.244.0.0/16 -j ACCEPT
+        filter: MINIK8S-FWD-c -m mark --mark 0x4000/0x4000 -j ACCEPT
+        filter: MINIK8S-FWD-c -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
         filter: FORWARD  -j MINIK8S-FWD-c
         nat: MINIK8S-POST-c -s 127.0.0.0/8 -d 10.244.0.0/16 -j MASQUERADE
         nat: MINIK8S-POST-c -d 10.244.0.0/16 -j RETURN
@@ -50,9 +52,46 @@ fn pods_are_let_through_masqueraded_outside_the_cluster_and_reached_through_host
 }
 
 #[test]
+fn pods_of_ipv6_send_from_addresses_of_their_node_alone() {
+    let network = "fd00:10:244:1::/64".parse().unwrap();
+    let behind = Behind { link: "mk8s1", network };
+    let (pods, services) =
+        ("fd00:10:244::/56".parse().unwrap(), "fd00:10:96::/112".parse().unwrap());
+    let tables = tables_v6(&Chains::new("c", "n"), behind, pods, services, std::iter::empty());
+    // Of the jumps that begin a chain the last is the first there.
+    expect![[r"
+        filter: MINIK8S-FWD-c -s fd00:10:244::/56 -j ACCEPT
+        filter: MINIK8S-FWD-c -d fd00:10:244::/56 -j ACCEPT
+        filter: MINIK8S-FWD-c -m mark --mark 0x4000/0x4000 -j ACCEPT
+        filter: MINIK8S-FWD-c -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        filter: MINIK8S-SRC-n -s ::/128 -p ipv6-icmp -j RETURN
+        filter: MINIK8S-SRC-n ! -s fd00:10:244:1::/64 -j DROP
+        filter: FORWARD  -j MINIK8S-FWD-c
+        filter: FORWARD -i mk8s1 -j MINIK8S-SRC-n
+        filter: INPUT -i mk8s1 -j MINIK8S-SRC-n
+    "]]
+    .assert_eq(&listed(&tables[0]));
+}
+
+#[test]
 fn the_host_ports_of_an_earlier_kubelet_are_known() {
     let [_, nat] = wanted();
     let rules = nat.chains.iter().flat_map(|chain| &chain.rules);
     let found: Vec<_> = rules.filter_map(|rule| saved_port(rule)).collect();
     assert_eq!(found, [port(None), port(Some([127, 0, 0, 1]))]);
+}
+
+#[test]
+fn ports_of_pods_that_come_or_go_may_be_there() {
+    let (running, other) = (port(None), PortMapping { host_port: 8081, ..port(None) });
+    let unknown = [PortMapping { host_port: 0, pod_ip: Ipv4Addr::UNSPECIFIED, ..port(None) }];
+    let check = |saved: &[&PortMapping], unsettled: &[PortMapping], expected: &[&PortMapping]| {
+        let saved = saved.iter().copied().cloned().collect();
+        let found = with_unsettled(vec![running.clone()], saved, unsettled);
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
+    };
+    check(&[&other, &running], &unknown, &[&other, &running]);
+    check(&[&running], &unknown, &[&running]);
+    check(&[&other, &running], &[], &[&running]);
+    check(&[&other], &unknown, &[&running]);
 }

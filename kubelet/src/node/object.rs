@@ -23,6 +23,8 @@ pub struct Facts {
     pub name: String,
     /// The node's address.
     pub ip: String,
+    /// That of the other family, if it has one.
+    pub second_ip: Option<String>,
     /// The port of the kubelet's server.
     pub port: u16,
     /// Labels from the command line.
@@ -89,8 +91,11 @@ pub fn status(facts: &Facts, health: &Health, old: &NodeStatus, now: Timestamp) 
         type_: type_.to_owned(),
         address: address.to_owned(),
     };
+    let internal = [&facts.ip].into_iter().chain(&facts.second_ip);
+    let addresses = internal.map(|ip| address("InternalIP", ip));
+    let addresses = addresses.chain([address("Hostname", &facts.name)]);
     NodeStatus {
-        addresses: Some(vec![address("InternalIP", &facts.ip), address("Hostname", &facts.name)]),
+        addresses: Some(addresses.collect()),
         capacity: Some(capacity(facts)),
         allocatable: Some(allocatable(facts)),
         conditions: Some(conditions(health, old, now)),

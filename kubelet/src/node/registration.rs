@@ -1,14 +1,14 @@
 //! Keeps the Node object: registers the node, again if it is deleted; reports its status when it
 //! changes and at least every five minutes; learns the pod CIDR from it.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api_types::{
-    api::core::v1::{Node, NodeStatus},
+    api::core::v1::{Node, NodeSpec, NodeStatus},
     jiff::Timestamp,
 };
+use component::dual_stack::DualStack;
 use futures::StreamExt;
-use ipnet::Ipv4Net;
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -23,6 +23,7 @@ use super::object::{self, Facts, Health};
 use crate::{
     context::Context,
     machine::{Memory, disk_is_short},
+    network::Held,
     runtime::Container,
 };
 
@@ -67,7 +68,7 @@ struct Keeper {
     reported: Option<(Health, Instant)>,
     network_error: Option<String>,
     /// The network that pods get their addresses from.
-    network: Option<Ipv4Net>,
+    network: Option<DualStack>,
 }
 
 impl Keeper {
@@ -205,8 +206,8 @@ impl Keeper {
     /// Starts the pod network as soon as the node has a pod CIDR; again if it gets another one.
     async fn network(&mut self) {
         let spec = self.seen.as_ref().and_then(|node| node.spec.as_ref());
-        let Some(text) = spec.and_then(|spec| spec.pod_cidr.as_deref()) else { return };
-        let wanted = match component::network::parse(text) {
+        let Some(text) = spec.and_then(pod_cidrs) else { return };
+        let wanted = match text.parse::<DualStack>() {
             Ok(cidr) if self.network == Some(cidr) => return,
             Ok(cidr) => cidr,
             Err(error) => {
@@ -221,19 +222,25 @@ impl Keeper {
         }
     }
 
-    async fn start_network(&self, cidr: Ipv4Net) -> Result<(), String> {
+    async fn start_network(&self, cidr: DualStack) -> Result<(), String> {
         let found = self.context.runtime.list(None).await.map_err(|error| error.to_string())?;
-        let started = self.context.network.start(cidr, &addresses(&found)).await;
+        let started = self.context.network.start(cidr, &sandboxes(&found)).await;
         started.map_err(|error| crate::describe::describe(&error))?;
         tracing::info!(%cidr, "pod network is up");
         Ok(())
     }
 }
 
-/// The addresses that sandboxes hold, dead ones included: their pods get them back.
-pub fn addresses(containers: &[Container]) -> Vec<(String, Ipv4Addr)> {
-    let sandboxes = containers.iter().filter(|container| container.is_sandbox());
-    sandboxes.filter_map(|sandbox| Some((sandbox.pod.uid.clone(), sandbox.address?))).collect()
+/// The node's networks for pods, one or one of each family, as a flag would give them.
+pub(crate) fn pod_cidrs(spec: &NodeSpec) -> Option<String> {
+    let all = spec.pod_cidrs.as_ref().filter(|all| !all.is_empty());
+    all.map(|all| all.join(",")).or_else(|| spec.pod_cidr.clone())
+}
+
+/// The sandboxes, dead ones included: their pods get the addresses back that they were made for.
+pub fn sandboxes(containers: &[Container]) -> Vec<Held> {
+    let held = |it: &Container| Held::new(&it.pod.uid, &it.id, it.pid, it.address);
+    containers.iter().filter(|container| container.is_sandbox()).map(held).collect()
 }
 
 #[cfg(test)]

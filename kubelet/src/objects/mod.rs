@@ -8,7 +8,7 @@ mod tests;
 
 use std::{fmt::Debug, time::Duration};
 
-use api_types::api::core::v1::{ConfigMap, Secret};
+use api_types::api::core::v1::{ConfigMap, Node, PersistentVolume, PersistentVolumeClaim, Secret};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use tokio::time::timeout;
@@ -62,6 +62,37 @@ impl Objects {
         name: &str,
     ) -> Result<Option<Secret>, kube::Error> {
         self.get(&self.secrets, pod, name).await
+    }
+
+    /// A claim of the pod's namespace; `None` if there is none. It is looked at once for a pod, and not kept.
+    ///
+    /// # Errors
+    /// The API server refuses, or does not answer.
+    pub async fn persistent_volume_claim(
+        &self,
+        pod: &PodIdentity,
+        name: &str,
+    ) -> Result<Option<PersistentVolumeClaim>, kube::Error> {
+        Api::namespaced(self.client.clone(), &pod.namespace).get_opt(name).await
+    }
+
+    /// A volume; `None` if there is none.
+    ///
+    /// # Errors
+    /// The API server refuses, or does not answer.
+    pub async fn persistent_volume(
+        &self,
+        name: &str,
+    ) -> Result<Option<PersistentVolume>, kube::Error> {
+        Api::all(self.client.clone()).get_opt(name).await
+    }
+
+    /// The node of this name, which is ours.
+    ///
+    /// # Errors
+    /// The API server refuses, or does not answer.
+    pub async fn node(&self, name: &str) -> Result<Option<Node>, kube::Error> {
+        Api::all(self.client.clone()).get_opt(name).await
     }
 
     /// The pod has ended: what only it used is forgotten.

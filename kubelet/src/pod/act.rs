@@ -1,6 +1,6 @@
 //! The part of a pod's worker that begins with what was decided.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use api_types::{api::core::v1::Pod, jiff::Timestamp};
 use component::events::EventType;
@@ -91,6 +91,7 @@ impl Worker {
                 self.stopping.insert(id.clone(), asked(Duration::ZERO, true));
                 self.signal(step, &id, "SIGKILL");
             }
+            Step::Update { id, resources, .. } => self.update(step, observed, &id, resources),
             Step::RemoveContainer { id } => {
                 termination::forget(&context, pod, observed, &id);
                 let remove = async move { Ok(context.runtime.remove(&id).await.map(|()| None)?) };
@@ -138,7 +139,7 @@ impl Worker {
         id: &str,
         name: &str,
     ) -> bool {
-        let Some(wanted) = spec::container(pod, name).cloned() else { return false };
+        let Some(wanted) = spec::container(pod, name).map(Cow::into_owned) else { return false };
         let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
         let (context, pod) = (self.context.clone(), pod.clone());
         let hooked = Hooked { context, pod, pod_ip, wanted, id: id.to_owned() };
@@ -156,7 +157,7 @@ impl Worker {
     }
 
     fn start(&mut self, pod: &Arc<Pod>, name: &str, attempt: u32, place: watch::Receiver<Place>) {
-        let Some(wanted) = spec::container(pod, name).cloned() else { return };
+        let Some(wanted) = spec::container(pod, name).map(Cow::into_owned) else { return };
         let now = Timestamp::now();
         let step = Step::Start { name: name.to_owned(), attempt };
         self.operations.hold(step, Held { until: now + PAUSE, failed: false }, now);

@@ -1,7 +1,5 @@
 //! A pod's conditions, as Kubernetes computes them. Pure.
 
-use std::collections::BTreeSet;
-
 use api_types::{
     api::core::v1::{ContainerStatus, Pod, PodCondition, PodReadinessGate},
     meta::Time,
@@ -9,18 +7,35 @@ use api_types::{
 
 use super::{
     container_status::{init_done, initialised},
+    size,
     status_input::StatusInput,
 };
 use crate::spec;
 
-/// The conditions that the kubelet owns.
-pub(super) const OWNED_CONDITIONS: [&str; 4] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+const RESIZE_PENDING: &str = "PodResizePending";
+pub(super) const RESIZE_IN_PROGRESS: &str = "PodResizeInProgress";
 
-/// The conditions that the kubelet writes. `PodScheduled` is the scheduler's too, who may not have had
-/// a part in a pod that was made with its node.
-pub(super) const WRITTEN_CONDITIONS: [&str; 5] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+/// The conditions that the kubelet owns.
+pub(super) const OWNED_CONDITIONS: [&str; 6] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    RESIZE_PENDING,
+    RESIZE_IN_PROGRESS,
+];
+
+/// Another one that the kubelet writes. It is the scheduler's too, who may not have had a part in a pod that was made
+/// with its node.
+const POD_SCHEDULED: &str = "PodScheduled";
+
+/// Those that are there only while they hold.
+pub(super) const PASSING_CONDITIONS: [&str; 2] = [RESIZE_PENDING, RESIZE_IN_PROGRESS];
+
+/// Whether the kubelet writes the condition.
+pub(super) fn is_written(kind: &str) -> bool {
+    kind == POD_SCHEDULED || OWNED_CONDITIONS.contains(&kind)
+}
 
 /// A condition's value before it is compared with what was reported.
 #[derive(Clone)]
@@ -56,11 +71,28 @@ pub(super) fn conditions(
         initialised_value(input.pod, phase, init, containers),
         pod_ready(input.pod, &old, &ready),
         ready,
-        ConditionValue::holds("PodScheduled", true),
+        ConditionValue::holds(POD_SCHEDULED, true),
     ];
-    let owned: BTreeSet<&str> = values.iter().map(|value| value.kind).collect();
-    let foreign = old.iter().filter(|condition| !owned.contains(condition.type_.as_str())).cloned();
-    values.iter().map(|value| condition(value, &old, input)).chain(foreign).collect()
+    let foreign = old.iter().filter(|condition| !is_written(&condition.type_)).cloned();
+    let resize = resize(input);
+    let own = values.iter().chain(&resize).map(|value| condition(value, &old, input));
+    own.chain(foreign).collect()
+}
+
+/// What is said of containers that are to take more or less than they do.
+fn resize(input: &StatusInput<'_>) -> Vec<ConditionValue> {
+    let pending = input.resizing.pending.as_ref().map(|pending| {
+        let value = ConditionValue::holds(RESIZE_PENDING, true);
+        value.because(pending.reason, Some(pending.message.clone()))
+    });
+    let in_progress = size::is_in_progress(input.pod, input.observed).then(|| {
+        let value = ConditionValue::holds(RESIZE_IN_PROGRESS, true);
+        match input.resizing.refused.values().next() {
+            Some(refused) => value.because("Error", Some(refused.message.clone())),
+            None => value,
+        }
+    });
+    pending.into_iter().chain(in_progress).collect()
 }
 
 fn initialised_value(

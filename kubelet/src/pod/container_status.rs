@@ -6,12 +6,16 @@ use api_types::{
     api::core::v1::{
         Container as ContainerSpec, ContainerState, ContainerStateRunning,
         ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+        ResourceRequirements,
     },
     jiff::Timestamp,
     meta::Time,
 };
 
-use super::status_input::{StatusInput, Waiting};
+use super::{
+    size,
+    status_input::{StatusInput, Waiting},
+};
 use crate::{
     runtime::{Container, Exit, State},
     spec,
@@ -94,8 +98,28 @@ pub(super) fn container_status(
         restart_count: i32::try_from(restarts.unwrap_or_default()).unwrap_or(i32::MAX),
         state: Some(state),
         last_state: Some(last_state.unwrap_or_default()),
+        allocated_resources: wanted.resources.as_ref().and_then(|given| given.requests.clone()),
+        resources: resources(wanted, latest, reported),
         ..ContainerStatus::default()
     }
+}
+
+/// The status of one that was added to the pod: nobody waits for it, so it is never ready.
+pub(super) fn ephemeral_status(input: &StatusInput<'_>, wanted: &ContainerSpec) -> ContainerStatus {
+    let status = container_status(input, wanted, false);
+    ContainerStatus { ready: false, started: None, resources: None, ..status }
+}
+
+/// What it was given; while it has not got that, what it had before.
+fn resources(
+    wanted: &ContainerSpec,
+    latest: Option<&Container>,
+    reported: Option<&ContainerStatus>,
+) -> Option<ResourceRequirements> {
+    let behind = size::is_behind(wanted, latest, reported);
+    let had = reported.filter(|_| behind).and_then(|reported| reported.resources.clone());
+    let given = || wanted.resources.clone().unwrap_or_default();
+    Some(had.unwrap_or_else(given))
 }
 
 /// Of a container that is being started for the first time, only when its image had to come: who reads that hears when it

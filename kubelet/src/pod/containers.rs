@@ -4,9 +4,9 @@
 //! by the pod's worker alone, so that it is enough to list them at first and at last, when somebody says
 //! that something happened, and when something failed; in between those are looked at that are known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::runtime::{Runtime, RuntimeError, observed::Observed};
+use crate::runtime::{Resources, Runtime, RuntimeError, observed::Observed};
 
 /// What is known of them.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(super) struct Containers {
     ids: Option<BTreeSet<String>>,
     /// What was seen last, if nothing may have changed since.
     seen: Option<Observed>,
+    /// What they were given, by id: what a host does not enforce is not given to them again and again.
+    given: BTreeMap<String, Resources>,
 }
 
 impl Containers {
@@ -31,9 +33,15 @@ impl Containers {
         }
     }
 
+    /// One has been given this.
+    pub(super) fn given(&mut self, id: &str, resources: Resources) {
+        self.changed();
+        self.given.insert(id.to_owned(), resources);
+    }
+
     /// There may be others.
     pub(super) fn distrust(&mut self) {
-        *self = Self::default();
+        (self.ids, self.seen) = (None, None);
     }
 
     /// The containers of the pod as they are.
@@ -50,7 +58,15 @@ impl Containers {
             None => Vec::new(),
         };
         let found = if known.is_empty() { runtime.list(Some(pod)).await? } else { known };
-        self.ids = Some(found.iter().map(|container| container.id.clone()).collect());
-        Ok(self.seen.insert(Observed::new(found)).clone())
+        let ids: BTreeSet<String> = found.iter().map(|container| container.id.clone()).collect();
+        self.given.retain(|id, _| ids.contains(id));
+        self.ids = Some(ids);
+        let mut observed = Observed::new(found);
+        for container in &mut observed.containers {
+            if let Some(given) = self.given.get(&container.id) {
+                container.resources = *given;
+            }
+        }
+        Ok(self.seen.insert(observed).clone())
     }
 }

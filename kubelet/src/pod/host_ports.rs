@@ -13,7 +13,7 @@ const PUBLISH: &str = "minik8s.io/publish-ports";
 const PUBLISHED: &str = "minik8s.io/published-ports";
 
 /// Those that lead to the pod at this address; with number 0 where any will do. `all` pods may have such ports.
-pub(super) fn host_ports(pod: &Pod, address: Ipv4Addr, all: bool) -> Vec<PortMapping> {
+pub(crate) fn host_ports(pod: &Pod, address: Ipv4Addr, all: bool) -> Vec<PortMapping> {
     let sidecars = spec::init_containers(pod).filter(|container| spec::is_sidecar(container));
     let publishes = all || annotation_of(pod, PUBLISH) == Some("true");
     spec::containers(pod)
@@ -43,6 +43,29 @@ pub(super) fn chosen(wanted: &[PortMapping], published: &[PortMapping]) -> Strin
     let chosen = chosen.map(|(_, port)| port).filter(|port| port.host_port > 0);
     let texts: Vec<String> = chosen.map(text).collect();
     texts.join(", ")
+}
+
+/// Those that lead to the pod by now, with the numbers that were chosen, as far as its annotation tells them.
+pub(crate) fn published(pod: &Pod, address: Ipv4Addr, all: bool) -> Vec<PortMapping> {
+    let told = annotation_of(pod, PUBLISHED).unwrap_or_default();
+    let number = |port: &PortMapping| {
+        told.split(", ").find_map(|one| {
+            let host_port = number_of(one)?;
+            (text(&PortMapping { host_port, ..port.clone() }) == one).then_some(host_port)
+        })
+    };
+    let mut ports = host_ports(pod, address, all);
+    for port in ports.iter_mut().filter(|port| port.host_port == 0) {
+        port.host_port = number(port).unwrap_or_default();
+    }
+    ports.retain(|port| port.host_port > 0);
+    ports
+}
+
+/// Of the node, as `text` has it.
+fn number_of(text: &str) -> Option<u16> {
+    let (node, _) = text.split_once("->")?;
+    node.rsplit_once(':')?.1.parse().ok()
 }
 
 fn text(port: &PortMapping) -> String {
@@ -109,7 +132,12 @@ mod tests {
         let mut pod = pod(None);
         assert_eq!(news(&pod, Some("")), None);
         assert_eq!(news(&pod, Some(&chosen)), Some(chosen.as_str()));
+        let all = || super::published(&pod, [10, 244, 1, 2].into(), true);
+        assert_eq!(all().iter().map(text).collect::<Vec<_>>(), ["0.0.0.0:8081->81/tcp"]);
         pod.metadata.annotations = serde_json::from_value(annotation(&chosen)).unwrap();
+        let all = || super::published(&pod, [10, 244, 1, 2].into(), true);
+        published[1].host_port = 40_002;
+        assert_eq!(all(), published);
         assert_eq!(news(&pod, Some(&chosen)), None);
         // None of its ports is published any more.
         assert_eq!(news(&pod, Some("")), Some(""));

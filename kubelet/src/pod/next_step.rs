@@ -10,7 +10,7 @@ use super::{
     container_status,
     host_ports::host_ports,
     plan::{Failure, Input, Plan, Step},
-    status,
+    size, status,
     status_input::Waiting,
     stop::{EVICTION_GRACE, remove_pod, retire_pod, stop_container},
 };
@@ -86,6 +86,10 @@ fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
         plan.steps.push(Step::RemoveContainer { id: dead.id.clone() });
     }
     remove_old_containers(input, plan);
+    // Whoever looks for what is wrong does not wait for init containers, and begins once.
+    for container in spec::ephemeral_containers(input.pod) {
+        keep(input, sandbox, &container, RestartPolicy::Never, plan);
+    }
     if initialised(input, sandbox) || run_init_containers(input, sandbox, plan) {
         for container in spec::init_containers(input.pod).filter(|c| spec::is_sidecar(c)) {
             keep(input, sandbox, container, RestartPolicy::Always, plan);
@@ -169,6 +173,9 @@ fn keep(
         State::Running { .. } => {
             if let Some((message, grace)) = reason_to_stop(input, sandbox, wanted, latest) {
                 stop_container(input, latest, grace, message, plan);
+            } else if let Some(resources) = size::due(wanted, latest) {
+                let (id, name) = (latest.id.clone(), wanted.name.clone());
+                plan.steps.push(Step::Update { id, name, resources });
             }
         }
         State::Created => start(input, wanted, Some(latest), plan),
@@ -205,6 +212,9 @@ fn reason_to_stop(
     }
     if latest.hash != spec::hash(wanted) {
         return Some((format!("Container {name} definition changed, will be restarted"), grace));
+    }
+    if size::restarts(wanted, latest, spec::reported(input.pod, name)) {
+        return Some((format!("Container {name} resize requires restart"), grace));
     }
     let unhealthy = input.unhealthy.get(&latest.id)?;
     Some((unhealthy.message.clone(), unhealthy.grace.unwrap_or(grace)))

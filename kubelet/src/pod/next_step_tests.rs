@@ -8,6 +8,7 @@ use api_types::jiff::Timestamp;
 
 use super::*;
 use crate::{
+    container::resources::resources,
     network::PortMapping,
     pod::{
         back_off::BackOff,
@@ -45,7 +46,7 @@ fn container(pod: &Pod, name: &str, attempt: u32, state: State) -> Container {
         pod: PodIdentity::default(),
         name: name.to_owned(),
         attempt,
-        hash: spec.map(spec::hash).unwrap_or_default(),
+        hash: spec.as_deref().map(spec::hash).unwrap_or_default(),
         sandbox_id: "POD0".to_owned(),
         address: None,
         image: String::new(),
@@ -53,6 +54,7 @@ fn container(pod: &Pod, name: &str, attempt: u32, state: State) -> Container {
         state,
         pid: None,
         stop_signal: "SIGTERM".to_owned(),
+        resources: spec.as_deref().map(resources).unwrap_or_default(),
     }
 }
 
@@ -169,6 +171,7 @@ fn brief(step: &Step) -> String {
         Step::Stop { id, .. } => format!("stop {id}"),
         Step::Ask { id, grace } => format!("ask {id} {}", grace.as_secs()),
         Step::Kill { id, .. } => format!("kill {id}"),
+        Step::Update { id, .. } => format!("update {id}"),
         Step::RemoveContainer { id } => format!("remove {id}"),
         Step::RunSandbox { attempt } => format!("sandbox {attempt}"),
         Step::RemoveSandbox { id } => format!("remove sandbox {id}"),
@@ -639,4 +642,96 @@ fn ports_are_published_for_a_connected_pod_until_they_are_as_it_wants_them() {
     check(&world(Some(Vec::new())).stop(30), &["stop a0"]);
     let half_made = World { connected: None, ..World::new(pod.clone(), &made[..1]) };
     check(&World { published: Some(Vec::new()), ..half_made }, &["remove sandbox POD0"]);
+}
+
+#[test]
+fn a_container_that_was_added_is_started_once_and_nobody_waits_for_it() {
+    let mut pod = pod("Always", &["i"], &["a"]);
+    let added = json!([{"name": "debug", "image": "busybox:1"}]);
+    pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(added).unwrap();
+    let check = |more: &[(&str, u32, State)], expected: &[&str]| {
+        let containers = [&[("POD", 0, running())], more].concat();
+        check(&World::new(pod.clone(), &containers), expected);
+    };
+    check(&[], &["start debug/0", "start i/0"]);
+    check(&[("i", 0, running()), ("debug", 0, running())], &[]);
+    let ended = exited(1, 60);
+    check(&[("i", 0, exited(0, 60)), ("debug", 0, ended)], &["start a/0"]);
+}
+
+#[test]
+fn a_container_is_given_what_it_is_to_take_or_begins_anew_where_it_says_so() {
+    let check = |given: Value, policy: Option<(&str, &str)>, expected: &[&str]| {
+        let mut pod = pod("Always", &[], &["a"]);
+        let wanted = &mut pod.spec.as_mut().unwrap().containers[0];
+        let sizes = json!({"requests": {"cpu": "1"}, "limits": {"memory": "64Mi"}});
+        wanted.resources = serde_json::from_value(sizes).unwrap();
+        wanted.resize_policy = policy.map(|(resource, restart)| {
+            let policy = json!([{"resourceName": resource, "restartPolicy": restart}]);
+            serde_json::from_value(policy).unwrap()
+        });
+        let mut world = World::new(pod, &[("POD", 0, running()), ("a", 0, running())]);
+        let has = serde_json::from_value(json!({"name": "a", "resources": given})).unwrap();
+        world.containers[1].resources = resources(&has);
+        assert_eq!(world.steps(), expected, "{given} {policy:?}");
+    };
+    let sizes =
+        |cpu: &str, memory: &str| json!({"requests": {"cpu": cpu}, "limits": {"memory": memory}});
+    check(sizes("1", "64Mi"), None, &[]);
+    check(sizes("2", "64Mi"), None, &["update a0"]);
+    check(sizes("1", "128Mi"), None, &["update a0"]);
+    check(json!({}), None, &["update a0"]);
+    let restarts = |resource| Some((resource, "RestartContainer"));
+    check(sizes("1", "64Mi"), restarts("cpu"), &[]);
+    check(sizes("2", "64Mi"), restarts("cpu"), &["stop a0"]);
+    check(sizes("2", "64Mi"), restarts("memory"), &["update a0"]);
+    check(sizes("2", "32Mi"), restarts("memory"), &["stop a0"]);
+    check(sizes("2", "64Mi"), Some(("cpu", "NotRequired")), &["update a0"]);
+    // What nobody bounds any more stays bounded.
+    let bounded = json!({"requests": {"cpu": "1"}, "limits": {"memory": "64Mi", "cpu": "2"}});
+    check(bounded, None, &[]);
+}
+
+#[test]
+fn a_container_that_asks_for_other_memory_begins_anew_where_it_says_so() {
+    let check = |id: &str, had: Value, restart: &str, expected: &[&str]| {
+        let mut pod = pod("Always", &[], &["a"]);
+        let wanted = &mut pod.spec.as_mut().unwrap().containers[0];
+        wanted.resources = serde_json::from_value(json!({"requests": {"memory": "1Gi"}})).unwrap();
+        let policy = json!([{"resourceName": "memory", "restartPolicy": restart}]);
+        wanted.resize_policy = serde_json::from_value(policy).unwrap();
+        let mut told = json!({"name": "a", "image": "", "imageID": "", "ready": true,
+                              "restartCount": 0, "containerID": id});
+        told["resources"] = had;
+        pod.status = serde_json::from_value(json!({"containerStatuses": [told]})).unwrap();
+        check(&World::new(pod, &[("POD", 0, running()), ("a", 0, running())]), expected);
+    };
+    let memory = |amount: &str| json!({"requests": {"memory": amount}});
+    let restart = "RestartContainer";
+    check("docker://a0", memory("512Mi"), restart, &["stop a0"]);
+    check("docker://a0", json!({}), restart, &["stop a0"]);
+    check("docker://a0", memory("1024Mi"), restart, &[]);
+    check("docker://a0", memory("512Mi"), "NotRequired", &[]);
+    // Of that which was there before, or by a kubelet that told nothing of it.
+    check("docker://z9", memory("512Mi"), restart, &[]);
+    check("docker://a0", Value::Null, restart, &[]);
+}
+
+#[test]
+fn a_container_that_has_its_size_goes_on_where_the_host_bounds_nothing() {
+    let mut pod = pod("Always", &[], &["a"]);
+    let sizes = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "64Mi"}});
+    let wanted = &mut pod.spec.as_mut().unwrap().containers[0];
+    wanted.resources = serde_json::from_value(sizes.clone()).unwrap();
+    let policy =
+        |resource: &str| json!({"resourceName": resource, "restartPolicy": "RestartContainer"});
+    wanted.resize_policy =
+        serde_json::from_value(json!([policy("cpu"), policy("memory")])).unwrap();
+    let told = json!({"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                      "containerID": "docker://a0", "resources": sizes});
+    pod.status = serde_json::from_value(json!({"containerStatuses": [told]})).unwrap();
+    let mut world = World::new(pod, &[("POD", 0, running()), ("a", 0, running())]);
+    let unbounded = serde_json::from_value(json!({"name": "a"})).unwrap();
+    world.containers[1].resources = resources(&unbounded);
+    assert_eq!(world.steps(), ["update a0"]);
 }

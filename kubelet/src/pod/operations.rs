@@ -35,6 +35,10 @@ pub(super) enum OperationError {
     Files(#[from] VolumeError),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    #[error(
+        "attempting to set container {name:?} memory limit ({limit}) below current usage ({usage})"
+    )]
+    BelowUsage { name: String, limit: i64, usage: u64 },
     #[error("no answer within {} s", LIMIT.as_secs())]
     GivenUp,
     #[error("its task was lost")]
@@ -77,7 +81,9 @@ impl Operations {
 
     /// Whether nothing that is under way forbids this.
     pub(super) fn allow(&self, step: &Step) -> bool {
-        let hinders = |other: &Step| other == step || (other.uses_network() && step.uses_network());
+        let hinders = |other: &Step| {
+            other == step || (other.uses_network() && step.uses_network()) || other.overtakes(step)
+        };
         !self.under_way.iter().any(|(_, other)| hinders(other))
     }
 

@@ -19,12 +19,13 @@ impl Worker {
     /// ended: its container was not seen yet, and would be started again.
     pub(super) fn start_ended(&mut self, name: String, outcome: Result<Started, Failure>) {
         match outcome {
-            Ok(Started { id, hooked }) => {
+            Ok(Started { id, resources, hooked }) => {
                 self.failures.remove(&name);
                 if let Err(message) = hooked {
                     self.probes.condemn(&id, "FailedPostStartHook");
                     self.failures.insert(name, Failure::of_post_start(message));
                 }
+                self.containers.given(&id, resources);
                 self.containers.made(id);
             }
             Err(failure) => {
@@ -71,6 +72,10 @@ impl Worker {
                 self.chosen_ports = chosen;
             }
             (Step::Leave, _) => self.left = true,
+            (Step::Update { id, name, resources }, _) => {
+                self.resizing.refused.remove(name);
+                self.containers.given(id, *resources);
+            }
             _ => self.containers.changed(),
         }
     }
@@ -94,9 +99,13 @@ impl Worker {
         if matches!(step, Step::RunSandbox { .. }) && !unreachable {
             return self.sandbox_failed(&pod, error);
         }
+        let pause = match step {
+            Step::Update { name, .. } => self.resize_failed(&pod, name, error),
+            _ => PAUSE,
+        };
         let error = describe(error);
         tracing::warn!(pod = spec::label(&pod), ?step, error, "a step failed, trying again");
-        now + PAUSE
+        now + pause
     }
 
     pub(super) fn sandbox_failed(&mut self, pod: &Pod, error: &OperationError) -> Timestamp {

@@ -12,7 +12,7 @@ use super::{back_off::BackOff, status_input::Waiting};
 use crate::{
     network::PortMapping,
     probe::results::Unhealthy,
-    runtime::{Container, observed::Observed},
+    runtime::{Container, Resources, observed::Observed},
 };
 
 /// A start that failed, and the time before which it is not tried again.
@@ -126,6 +126,15 @@ pub enum Step {
         /// What the `Killing` event says; `None` if it was said when it was asked to stop.
         message: Option<String>,
     },
+    /// Have a container that runs take more or less.
+    Update {
+        /// Its id.
+        id: String,
+        /// Its name.
+        name: String,
+        /// What it may take.
+        resources: Resources,
+    },
     /// Forget a dead container.
     RemoveContainer {
         /// Its id.
@@ -159,6 +168,15 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether both change what the same container may take: that which ends last counts.
+    pub(super) fn overtakes(&self, other: &Self) -> bool {
+        let updated = |step: &Self| match step {
+            Self::Update { id, .. } => Some(id.clone()),
+            _ => None,
+        };
+        updated(self).is_some_and(|id| updated(other) == Some(id))
+    }
+
     /// Whether it is about the pod's place in the network: of these there is one at a time.
     pub(super) fn uses_network(&self) -> bool {
         matches!(

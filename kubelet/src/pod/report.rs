@@ -48,6 +48,7 @@ impl Worker {
             return;
         }
         let pod_ip = self.pod_ip(pod, observed);
+        let second_pod_ip = pod_ip.as_deref().and_then(|ip| self.context.second_ip(ip));
         let status = status::compute(&StatusInput {
             pod,
             observed,
@@ -58,13 +59,17 @@ impl Worker {
             pulled: &self.pulled.borrow(),
             waiting: &plan.waiting,
             probed: &self.probes.results(),
+            resizing: &self.resizing,
             messages: self.messages.by_id(),
             host_ip: &self.context.host_ip,
+            second_host_ip: self.context.second_host_ip.as_deref(),
             pod_ip: pod_ip.as_deref(),
+            second_pod_ip: second_pod_ip.as_deref(),
             now: Timestamp::now(),
         });
         self.count_start(pod, &status);
         self.report_deadline(pod, &status);
+        self.tell_resized(pod, &status);
         self.writer.set_chosen_ports(host_ports::news(pod, self.chosen_ports.as_deref()));
         self.writer.set(&status);
         self.status = Some(status);

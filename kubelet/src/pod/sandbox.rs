@@ -1,14 +1,14 @@
 //! Making and connecting a pod's sandbox.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use api_types::api::core::v1::Pod;
 use tokio::sync::watch;
 
-use super::place::Place;
+use super::{host_ports::host_ports, place::Place};
 use crate::{
     context::Context,
-    network::NetworkError,
+    network::{Attachment, NetworkError},
     runtime::{RuntimeError, SandboxNetwork, SandboxSpec},
     spec::{self, NameTooLong},
 };
@@ -88,7 +88,13 @@ impl Sandbox {
         }
         let found = context.runtime.inspect(&[id.to_owned()].into()).await?;
         let pid = found.first().and_then(|sandbox| sandbox.pid).ok_or(SandboxError::Died)?;
-        Ok(context.network.attach(&spec::identity(&self.pod).uid, pid).await?.to_string())
+        let attachment = Attachment {
+            pod: spec::identity(&self.pod),
+            sandbox: id.to_owned(),
+            pid,
+            ports: host_ports(&self.pod, Ipv4Addr::UNSPECIFIED, context.publish_ports),
+        };
+        Ok(context.network.attach(&attachment).await?.to_string())
     }
 
     fn spec(&self) -> Result<SandboxSpec, NameTooLong> {

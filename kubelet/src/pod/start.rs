@@ -34,7 +34,7 @@ use crate::{
     context::Context,
     describe::describe,
     images::{self, Logins},
-    runtime::{ContainerSpec, Mount, Propagation, Security},
+    runtime::{ContainerSpec, Mount, Propagation, Resources, Security},
     spec,
     volumes::{self, Volumes},
 };
@@ -69,6 +69,8 @@ impl Shared {
 pub struct Started {
     /// Its id.
     pub id: String,
+    /// What it may take.
+    pub resources: Resources,
     /// How its postStart hook went, if it has one.
     pub hooked: Result<(), String>,
 }
@@ -108,7 +110,7 @@ impl Starter {
         cancelled.run_until_cancelled(due).await.ok_or_else(given_up)??;
         self.run(wanted, &id).await?;
         let hooked = cancelled.run_until_cancelled(self.post_start(wanted, &id)).await;
-        Ok(Started { id, hooked: hooked.unwrap_or(Ok(())) })
+        Ok(Started { id, resources: spec.resources, hooked: hooked.unwrap_or(Ok(())) })
     }
 
     /// What is wanted of the sandbox, once it has come so far.
@@ -260,7 +262,22 @@ impl Starter {
             mounts.push(last_words);
         }
         let spec = self.assemble(wanted, attempt, &variables, mounts);
-        Ok(ContainerSpec { security: rights, ..spec })
+        Ok(ContainerSpec { security: rights, pids_of: self.target(wanted)?, ..spec })
+    }
+
+    /// The id of the container whose processes this one is to see.
+    fn target(&self, wanted: &Wanted) -> Result<Option<String>, Failure> {
+        let Some(target) = spec::target(&self.pod, &wanted.name) else { return Ok(None) };
+        let reported = spec::reported(&self.pod, target);
+        let running = reported.filter(|it| it.state.as_ref().is_some_and(|s| s.running.is_some()));
+        let id = running.and_then(|it| it.container_id.as_deref().and_then(spec::bare_id));
+        match id {
+            Some(id) => Ok(Some(id.to_owned())),
+            None => {
+                let message = format!("unable to find target container {target:?}");
+                Err(self.failed(wanted, "CreateContainerError", message, MISSING))
+            }
+        }
     }
 
     async fn variables(
@@ -275,10 +292,13 @@ impl Starter {
         let services = services.map_err(|error| error.to_string())?;
         let sources = sources::fetch(&self.context.objects, &identity, wanted).await;
         let sources = sources.map_err(|error| error.to_string())?;
+        let second_pod_ip = self.context.second_ip(pod_ip);
         let facts = env::Facts {
             pod: &self.pod,
             pod_ip,
+            second_pod_ip: second_pod_ip.as_deref(),
             host_ip: &self.context.host_ip,
+            second_host_ip: self.context.second_host_ip.as_deref(),
             allocatable: &self.context.ledger.allocatable(),
         };
         let variables = env::environment(wanted, &facts, &sources, services);
@@ -317,6 +337,7 @@ impl Starter {
             attempt,
             hash: spec::hash(wanted),
             sandbox_id: String::new(),
+            pids_of: None,
             share_pids: flag(pod_spec.and_then(|spec| spec.share_process_namespace)),
             host_pid: flag(pod_spec.and_then(|spec| spec.host_pid)),
             image: wanted.image.clone().unwrap_or_default(),
@@ -339,7 +360,9 @@ impl Starter {
         volumes::private_directory(&directory)?;
         let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", self.resolv_conf())];
         if !spec::host_network(&self.pod) {
-            let hosts = files::hosts(&self.pod, pod_ip, &self.context.dns.domain);
+            let second = self.context.second_ip(pod_ip);
+            let ips: Vec<_> = [pod_ip].into_iter().chain(second.as_deref()).collect();
+            let hosts = files::hosts(&self.pod, &ips, &self.context.dns.domain);
             wanted.push(("/etc/hosts", "etc-hosts", hosts));
         }
         wanted.retain(|(target, ..)| mounts.iter().all(|mount| mount.target != *target));

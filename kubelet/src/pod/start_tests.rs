@@ -34,7 +34,7 @@ async fn started(spec: Value) -> Result<Vec<String>, Failure> {
     };
     let starter = starter(context, spec);
     let wanted = spec::container(&starter.pod, "main").unwrap();
-    starter.start(wanted, 0, ready(()), &CancellationToken::new()).await?;
+    starter.start(&wanted, 0, ready(()), &CancellationToken::new()).await?;
     Ok(runtime.specs().remove(0).env)
 }
 
@@ -86,7 +86,7 @@ async fn the_files_of_a_pod_are_made_by_one_start_at_a_time() {
     let wanted = spec::container(&starter.pod, "main").unwrap();
     let turn = starter.shared.files.lock().await;
     let cancelled = CancellationToken::new();
-    let mut start = std::pin::pin!(starter.start(wanted, 0, ready(()), &cancelled));
+    let mut start = std::pin::pin!(starter.start(&wanted, 0, ready(()), &cancelled));
     assert!(futures::poll!(&mut start).is_pending());
     let made = || starter.context.pod_dir("u").exists();
     assert!(!made());

@@ -77,7 +77,7 @@ impl Starts {
     /// as they can. So do those whose sandbox could not be made.
     pub(super) fn keep(&self, sandbox: Option<&str>, pod: &Pod) {
         for (name, start) in &self.under_way {
-            let wanted = spec::container(pod, name).map(spec::hash);
+            let wanted = spec::container(pod, name).map(|wanted| spec::hash(&wanted));
             let here = start.place.borrow().id.as_deref().is_some_and(|id| Some(id) == sandbox);
             if !here || wanted.as_ref() != Some(&start.hash) {
                 start.cancel.cancel();

@@ -10,7 +10,9 @@ use api_types::{
 
 use super::{
     conditions::conditions,
-    container_status::{container_status, exit_code, initialised, is_running, never_ran},
+    container_status::{
+        container_status, ephemeral_status, exit_code, initialised, is_running, never_ran,
+    },
     status_input::StatusInput,
 };
 use crate::{
@@ -49,21 +51,26 @@ pub fn compute(input: &StatusInput<'_>) -> PodStatus {
         spec::init_containers(input.pod).map(|c| container_status(input, c, true)).collect();
     let containers: Vec<ContainerStatus> =
         spec::containers(input.pod).map(|c| container_status(input, c, false)).collect();
+    let added: Vec<ContainerStatus> =
+        spec::ephemeral_containers(input.pod).map(|c| ephemeral_status(input, &c)).collect();
     let phase = phase(input, &init, &containers);
+    let host_ips = [input.host_ip].into_iter().chain(input.second_host_ip);
     let mut status = PodStatus {
         host_ip: Some(input.host_ip.to_owned()),
-        host_ips: Some(vec![HostIP { ip: input.host_ip.to_owned() }]),
+        host_ips: Some(host_ips.map(|ip| HostIP { ip: ip.to_owned() }).collect()),
         start_time: old.start_time.clone().or(Some(Time(input.now))),
         conditions: Some(conditions(input, phase, &init, &containers)),
         container_statuses: Some(containers),
         init_container_statuses: (!init.is_empty()).then_some(init),
+        ephemeral_container_statuses: (!added.is_empty()).then_some(added),
         phase: Some(phase.to_owned()),
         observed_generation: input.pod.metadata.generation,
         ..old
     };
     if let Some(ip) = input.pod_ip {
         status.pod_ip = Some(ip.to_owned());
-        status.pod_ips = Some(vec![PodIP { ip: ip.to_owned() }]);
+        let pod_ips = [ip].into_iter().chain(input.second_pod_ip);
+        status.pod_ips = Some(pod_ips.map(|ip| PodIP { ip: ip.to_owned() }).collect());
     }
     if phase == "Failed"
         && reported_end(input.pod).is_none()

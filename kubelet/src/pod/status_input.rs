@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api_types::{api::core::v1::Pod, jiff::Timestamp};
 
-use crate::{probe::results::Probed, runtime::observed::Observed};
+use crate::{admission::Pending, probe::results::Probed, runtime::observed::Observed};
 
 /// Why a container is not running yet, in Kubernetes' words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,30 @@ pub struct PulledImage {
     pub reference: String,
     /// Its content id.
     pub id: String,
+}
+
+/// What has come of a pod's wish for another share of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resizing {
+    /// Whether it asks for another than it has.
+    pub wanted: bool,
+    /// Why it does not get it.
+    pub pending: Option<Pending>,
+    /// The pod's generation of which that was said.
+    pub generation: Option<i64>,
+    /// Why its containers can't be given what it got, by name.
+    pub refused: BTreeMap<String, Refused>,
+}
+
+/// Why a container can't be given what its pod got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// What stays the same of it, however often it is tried.
+    pub cause: String,
+    /// The sentence with the details, as it was said first.
+    pub message: String,
+    /// How often it was tried.
+    pub tries: u32,
 }
 
 /// What the status is computed from.
@@ -45,12 +69,18 @@ pub struct StatusInput<'a> {
     pub waiting: &'a BTreeMap<String, Waiting>,
     /// What the probes found.
     pub probed: &'a Probed,
+    /// What has come of its wish for another share of the node.
+    pub resizing: &'a Resizing,
     /// What containers said at their end, by id.
     pub messages: &'a BTreeMap<String, String>,
     /// The node's address.
     pub host_ip: &'a str,
+    /// That of the other family, if it has one.
+    pub second_host_ip: Option<&'a str>,
     /// The pod's address, once it has one.
     pub pod_ip: Option<&'a str>,
+    /// That of the other family, if it has one.
+    pub second_pod_ip: Option<&'a str>,
     /// The time.
     pub now: Timestamp,
 }

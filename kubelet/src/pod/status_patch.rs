@@ -4,10 +4,10 @@
 use api_types::api::core::v1::PodStatus;
 use serde_json::{Map, Value, json};
 
-use super::conditions::WRITTEN_CONDITIONS;
+use super::conditions::{PASSING_CONDITIONS, is_written};
 
 /// Everything else, such as `qosClass` or `nominatedNodeName`, is written by others.
-const OWNED_FIELDS: [&str; 11] = [
+const OWNED_FIELDS: [&str; 12] = [
     "phase",
     "reason",
     "message",
@@ -19,6 +19,7 @@ const OWNED_FIELDS: [&str; 11] = [
     "observedGeneration",
     "containerStatuses",
     "initContainerStatuses",
+    "ephemeralContainerStatuses",
 ];
 
 /// The fields and conditions that are the kubelet's; a field that is not set is null.
@@ -33,19 +34,26 @@ pub(super) fn owned(status: &PodStatus) -> Value {
 }
 
 fn is_own(condition: &Value) -> bool {
-    condition["type"].as_str().is_some_and(|kind| WRITTEN_CONDITIONS.contains(&kind))
+    condition["type"].as_str().is_some_and(is_written)
 }
 
-/// The patch that makes a pod's status say this; it is refused if the name belongs to another pod.
-pub(super) fn patch(uid: &str, owned: &Value) -> Value {
+/// The patch that makes a pod's status say this, which said that before, if it is known; it is refused if the name belongs
+/// to another pod.
+pub(super) fn patch(uid: &str, owned: &Value, before: Option<&Value>) -> Value {
     let mut status = owned.clone();
-    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+    if let Some(conditions) = status["conditions"].as_array_mut() {
         // What a condition said before must not stay.
-        for field in ["reason", "message"] {
-            if condition.get(field).is_none() {
-                condition[field] = Value::Null;
+        for condition in conditions.iter_mut() {
+            for field in ["reason", "message"] {
+                if condition.get(field).is_none() {
+                    condition[field] = Value::Null;
+                }
             }
         }
+        let passed = PASSING_CONDITIONS
+            .iter()
+            .filter(|kind| !says(owned, kind) && before.is_none_or(|before| says(before, kind)));
+        conditions.extend(passed.map(|kind| json!({"$patch": "delete", "type": kind})));
     }
     for list in ["podIPs", "hostIPs"] {
         if let Some(addresses) = status[list].as_array_mut() {
@@ -56,6 +64,11 @@ pub(super) fn patch(uid: &str, owned: &Value) -> Value {
     json!({"metadata": {"uid": uid}, "status": status})
 }
 
+fn says(owned: &Value, kind: &str) -> bool {
+    let mut conditions = owned["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == kind)
+}
+
 #[cfg(test)]
 mod tests {
     use api_machinery::patch::apply_strategic;
@@ -64,6 +77,35 @@ mod tests {
 
     fn status(status: Value) -> PodStatus {
         serde_json::from_value(status).unwrap()
+    }
+
+    #[test]
+    fn every_container_is_told_of() {
+        let one =
+            json!([{"name": "a", "image": "b", "imageID": "c", "ready": true, "restartCount": 0}]);
+        let lists = ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"];
+        let told =
+            owned(&status(lists.iter().map(|list| ((*list).to_owned(), one.clone())).collect()));
+        for list in lists {
+            assert_eq!(told[list][0]["name"], "a", "{list}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_has_passed_goes_and_is_not_mentioned_again() {
+        let stored = json!({"status": {"conditions": [
+            {"type": "Ready", "status": "True"}, {"type": "PodResizeInProgress", "status": "True"},
+        ]}});
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        let before = owned(&status(stored["status"].clone()));
+        let after = owned(&status(json!({"conditions": ready})));
+        for known in [Some(&before), None] {
+            let merged = apply_strategic(&stored, &patch("u", &after, known)).unwrap();
+            assert_eq!(merged["status"]["conditions"], ready);
+        }
+        let said = |before| patch("u", &after, before)["status"]["conditions"].to_string();
+        assert!(said(Some(&before)).contains("PodResizeInProgress"));
+        assert!(!said(Some(&after)).contains("PodResize"));
     }
 
     #[test]
@@ -82,7 +124,7 @@ mod tests {
             {"type": "Ready", "status": "True"},
             {"type": "example.com/gate", "status": "False"},
         ]}));
-        let merged = apply_strategic(&stored, &patch("u", &owned(&ours))).unwrap();
+        let merged = apply_strategic(&stored, &patch("u", &owned(&ours), None)).unwrap();
         let expected = json!({
         "phase": "Running", "observedGeneration": 2, "qosClass": "Burstable", "podIPs": [{"ip": "10.244.1.3"}],
         "conditions": [

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use api_types::api::core::v1::PodCondition;
+use api_types::api::core::v1::{Container as ContainerSpec, PodCondition};
 
 use super::super::{
-    conditions::OWNED_CONDITIONS,
+    conditions::{OWNED_CONDITIONS, PASSING_CONDITIONS},
     container_status::end_reason,
-    status_input::{PulledImage, Waiting},
+    status_input::{PulledImage, Refused, Resizing, Waiting},
 };
 use super::*;
 use crate::{
+    admission::Pending,
+    container::resources::resources,
     probe::results::Probed,
     runtime::{Exit, PodIdentity, State},
 };
@@ -52,6 +54,7 @@ fn container(name: &str, attempt: u32, state: State) -> Container {
         state,
         pid: None,
         stop_signal: "SIGTERM".to_owned(),
+        resources: resources(&ContainerSpec::default()),
     }
 }
 
@@ -96,12 +99,15 @@ fn compute_with(
         evicted: None,
         starting: false,
         starts: &BTreeSet::new(),
+        resizing: &Resizing::default(),
         messages: &BTreeMap::new(),
         pulled: &BTreeMap::new(),
         waiting: &waiting.collect(),
         probed,
         host_ip: "192.0.2.1",
+        second_host_ip: None,
         pod_ip: Some("10.244.0.2"),
+        second_pod_ip: None,
         now: at(NOW),
     };
     change(&mut input);
@@ -209,7 +215,7 @@ fn ends_have_kubernetes_reasons() {
 fn ready_follows_the_containers() {
     let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
     let ready = status("Always", &both, &[]);
-    for kind in OWNED_CONDITIONS {
+    for kind in OWNED_CONDITIONS.iter().filter(|kind| !PASSING_CONDITIONS.contains(kind)) {
         assert_eq!(condition(&ready, kind).status, "True", "{kind}");
     }
     let unready = status("Always", &both[..2], &[]);
@@ -412,4 +418,86 @@ fn every_closed_readiness_gate_is_named() {
     let message = "the status of pod readiness gate \"x\" is not \"True\", but False, \
         corresponding condition of pod readiness gate \"y\" does not exist.";
     assert_eq!(verdict.message.as_deref(), Some(message));
+}
+
+#[test]
+fn a_container_that_was_added_has_a_status_and_no_part_in_the_pods() {
+    let mut pod = pod("Always", false);
+    let added = json!([{"name": "debug", "image": "busybox:1"}]);
+    pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(added).unwrap();
+    let containers = [("a", 0, running()), ("b", 0, running()), ("debug", 0, exited(1))];
+    let status = status_of(&pod, &containers, &[]);
+    assert_eq!(condition(&status, "Ready").status, "True");
+    let [debug] = &status.ephemeral_container_statuses.as_deref().unwrap() else { panic!() };
+    let ended = debug.state.as_ref().and_then(|state| state.terminated.as_ref()).unwrap();
+    assert_eq!((debug.name.as_str(), debug.ready, ended.exit_code), ("debug", false, 1));
+    assert_eq!(status_of(&pod, &containers[..2], &[]).phase.as_deref(), Some("Running"));
+}
+
+/// Both of whose containers ask for a processor, as far as the node gives it to them.
+fn sized() -> Pod {
+    let mut pod = pod("Always", false);
+    pod.metadata.generation = Some(2);
+    for container in &mut pod.spec.as_mut().unwrap().containers {
+        container.resources =
+            serde_json::from_value(json!({"requests": {"cpu": "1"}, "claims": []})).unwrap();
+    }
+    pod
+}
+
+fn resized(pod: &Pod, containers: &[(&str, u32, State)], resizing: Resizing) -> PodStatus {
+    let resizing: &Resizing = Box::leak(Box::new(resizing));
+    compute_with(pod, containers, &[], &Probed::default(), |input| input.resizing = resizing)
+}
+
+#[test]
+fn a_resize_is_told_of_while_it_goes_on() {
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, exited(1))];
+    let mut before = sized();
+    let had = json!({"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+                     "resources": {"requests": {"cpu": "2m"}}});
+    before.status.as_mut().unwrap().container_statuses =
+        serde_json::from_value(json!([had])).unwrap();
+    let status = status_of(&before, &both, &[]);
+    let goes_on = condition(&status, "PodResizeInProgress");
+    assert_eq!((&*goes_on.status, goes_on.reason.as_deref()), ("True", None));
+    assert_eq!(goes_on.observed_generation, Some(2));
+    let cpu = |status: &PodStatus, index: usize| {
+        let container = &status.container_statuses.as_ref().unwrap()[index];
+        let amount = |list: &Option<BTreeMap<String, api_types::Quantity>>| {
+            list.as_ref().map(|list| list["cpu"].0.clone())
+        };
+        let has = container.resources.as_ref().and_then(|has| amount(&has.requests));
+        (amount(&container.allocated_resources), has)
+    };
+    let one = || Some("1".to_owned());
+    assert_eq!(cpu(&status, 0), (one(), Some("2m".to_owned())), "it has what it had");
+    assert_eq!(cpu(&status, 1), (one(), one()), "it will begin with what it was given");
+
+    let refused = Refused { message: "it takes more".to_owned(), ..Refused::default() };
+    let refused = [("a".to_owned(), refused)].into();
+    let failed = Resizing { refused, ..Resizing::default() };
+    let status = resized(&before, &both, failed);
+    let goes_on = condition(&status, "PodResizeInProgress");
+    let said = (goes_on.reason.as_deref(), goes_on.message.as_deref());
+    assert_eq!(said, (Some("Error"), Some("it takes more")));
+
+    let done = status_of(&pod("Always", false), &both, &[]);
+    assert!(!done.conditions.iter().flatten().any(|c| c.type_.starts_with("PodResize")));
+}
+
+#[test]
+fn a_pod_that_is_not_given_what_it_asks_for_says_so_until_it_asks_no_more() {
+    let message = "Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000";
+    let pending = Pending { reason: "Infeasible", message: message.to_owned() };
+    let resizing = Resizing { wanted: true, pending: Some(pending), ..Resizing::default() };
+    let both = [("POD", 0, running()), ("a", 0, running()), ("b", 0, running())];
+    let mut pod = pod("Always", false);
+    let status = resized(&pod, &both, resizing);
+    let told = condition(&status, "PodResizePending");
+    let said = (&*told.status, told.reason.as_deref(), told.message.as_deref());
+    assert_eq!(said, ("True", Some("Infeasible"), Some(message)));
+    pod.status = Some(status);
+    let later = status_of(&pod, &both, &[]);
+    assert!(!later.conditions.iter().flatten().any(|c| c.type_ == "PodResizePending"));
 }

@@ -164,11 +164,12 @@ impl Task {
 
     async fn write(&mut self) -> Result<(), kube::Error> {
         let order = self.orders.borrow_and_update().clone();
-        let changed = order.status != self.written || order.disturbed != self.disturbed;
+        let disturbed = order.disturbed != self.disturbed;
+        let changed = order.status != self.written || disturbed;
         let tells_ports = order.chosen_ports.is_some() && order.chosen_ports != self.ports;
         if changed || tells_ports {
             if let Some(status) = &order.status {
-                self.patch(status, order.chosen_ports.as_deref()).await?;
+                self.patch(status, order.chosen_ports.as_deref(), disturbed).await?;
             }
             self.written = order.status;
             self.disturbed = order.disturbed;
@@ -181,8 +182,14 @@ impl Task {
         Ok(())
     }
 
-    async fn patch(&self, status: &Value, chosen: Option<&str>) -> Result<(), kube::Error> {
-        let mut patch = status_patch::patch(&self.identity.uid, status);
+    async fn patch(
+        &self,
+        status: &Value,
+        chosen: Option<&str>,
+        disturbed: bool,
+    ) -> Result<(), kube::Error> {
+        let before = self.written.as_ref().filter(|_| !disturbed);
+        let mut patch = status_patch::patch(&self.identity.uid, status, before);
         if let Some(chosen) = chosen {
             patch["metadata"]["annotations"] = host_ports::annotation(chosen);
         }

@@ -48,7 +48,7 @@ impl Messages {
                 continue;
             }
             // A log that cannot be read now is read when the pod is looked at again.
-            if let Ok(message) = message(&*context.runtime, &pod_dir, wanted, container).await {
+            if let Ok(message) = message(&*context.runtime, &pod_dir, &wanted, container).await {
                 self.0.insert(container.id.clone(), message);
             }
         }

@@ -33,7 +33,7 @@ use super::{
     start::Shared,
     starts::Starts,
     status,
-    status_input::PulledImage,
+    status_input::{PulledImage, Resizing},
     status_writer::StatusWriter,
     stop::LEAST_GRACE,
     termination::Messages,
@@ -116,6 +116,8 @@ pub struct Worker {
     pub(super) reported: BTreeSet<(String, u32)>,
     /// What containers said at their end.
     pub(super) messages: Messages,
+    /// What has come of the pod's wish for another share of the node.
+    pub(super) resizing: Resizing,
     admitted: bool,
     running: Entry,
     /// When the worker came to the pod.
@@ -155,6 +157,7 @@ impl Worker {
             left: false,
             reported: BTreeSet::new(),
             messages: Messages::default(),
+            resizing: Resizing::default(),
             admitted: false,
             running,
             begun: Instant::now(),
@@ -219,7 +222,7 @@ impl Worker {
 
     async fn look(&mut self, update: &Update) -> Next {
         self.writer.seen(&update.pod);
-        let pod = Arc::new(self.with_latest_status(&update.pod));
+        let pod = Arc::new(self.allocated(self.with_latest_status(&update.pod)));
         let uid = spec::identity(&pod).uid;
         let mut observed = match self.containers.look(&*self.context.runtime, &uid).await {
             Ok(found) => found,
@@ -233,6 +236,9 @@ impl Worker {
         self.operations.conceal(&mut observed);
         if let Some(next) = self.admit(&pod, update, &observed) {
             return next;
+        }
+        if self.resize(&pod, update) {
+            return Next::Again;
         }
         self.take_note(&pod, update, &observed).await;
         let plan = self.plan(&pod, update, &observed);
@@ -252,7 +258,8 @@ impl Worker {
         if plan.retired {
             self.context.network.release(&uid);
         }
-        Next::Wait(self.execute(&pod, &observed, plan))
+        let until = self.execute(&pod, &observed, plan);
+        Next::Wait(until.into_iter().chain(self.resize_again()).min())
     }
 
     /// Asks once whether the pod may run here. One that stops, has ended or has begun is not asked.

@@ -9,8 +9,8 @@ use futures::stream::BoxStream;
 use tokio::net::TcpStream;
 
 use super::{
-    Container, ContainerSpec, Image, LogOptions, Runtime, RuntimeError, RuntimeEvent, RuntimeInfo,
-    SandboxSpec, Summary,
+    Container, ContainerSpec, Image, LogOptions, Resources, Runtime, RuntimeError, RuntimeEvent,
+    RuntimeInfo, SandboxSpec, Summary,
     process::{Command, Exec, Size, Streams, Terminal},
 };
 use crate::metrics::Metrics;
@@ -69,6 +69,10 @@ impl Runtime for Counted {
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
         self.count("start_container", self.runtime.start(id)).await
+    }
+
+    async fn update(&self, id: &str, resources: &Resources) -> Result<(), RuntimeError> {
+        self.count("update_container", self.runtime.update(id, resources)).await
     }
 
     async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use api_machinery::RegistryLogin;
-use api_types::jiff::Timestamp;
+use api_types::{api::core::v1::Container as Wanted, jiff::Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
@@ -24,10 +24,11 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Container, ContainerSpec, Exit, Image, LogOptions, Runtime, RuntimeError, RuntimeEvent,
-    RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
+    Container, ContainerSpec, Exit, Image, LogOptions, Resources, Runtime, RuntimeError,
+    RuntimeEvent, RuntimeInfo, SandboxNetwork, SandboxSpec, State, Summary, labels,
     process::{Command, Exec, Output, Size, Streams, Terminal},
 };
+use crate::container::resources::resources;
 
 /// An image whose pull never ends, as that of other tags of it.
 pub(crate) const ENDLESS_IMAGE: &str = "example.org/endless:1";
@@ -115,7 +116,8 @@ impl Fake {
     }
 
     /// Whether containers of that name cannot be started from now on; nor made, if it is `sandbox`; nor
-    /// commands begun in them, if it is `exec NAME`; nor signalled, if it is `SIGTERM NAME`.
+    /// commands begun in them, if it is `exec NAME`; nor signalled, if it is `SIGTERM NAME`; nor updated, if it is
+    /// `update NAME`.
     pub(crate) fn set_broken(&self, name: &str, broken: bool) {
         let names = &mut self.world.lock().broken;
         if broken {
@@ -176,7 +178,7 @@ impl Fake {
     }
 
     /// Whether containers of that name are not started before this is taken back; or of `exec NAME`,
-    /// whether commands in them do not end; of `read NAME`, whether they do not read; of `connect PORT`,
+    /// whether commands in them do not end; of `update NAME`, whether that does not end; of `read NAME`, whether they do not read; of `connect PORT`,
     /// whether that is not reached; of `sandbox`, whether none is made; of `SIGTERM NAME`, for any signal, and
     /// `remove NAME`, whether that does not end.
     pub(crate) fn hold(&self, name: &str, held: bool) {
@@ -273,6 +275,7 @@ pub(crate) fn blank(name: &str) -> Container {
         state: State::Created,
         pid: None,
         stop_signal: "SIGTERM".to_owned(),
+        resources: resources(&Wanted::default()),
     }
 }
 
@@ -336,6 +339,7 @@ impl Runtime for Fake {
             sandbox_id: spec.sandbox_id.clone(),
             image: spec.image.clone(),
             image_id: "sha256:0".to_owned(),
+            resources: spec.resources,
             ..blank(&spec.name)
         });
         self.world.lock().specs.insert(id.clone(), spec.clone());
@@ -356,6 +360,18 @@ impl Runtime for Fake {
             container.pid = Some(1);
         };
         self.change("start", |container| container.id == id, run);
+        Ok(())
+    }
+
+    async fn update(&self, id: &str, given: &Resources) -> Result<(), RuntimeError> {
+        let call = format!("update {}", self.name(id));
+        self.note(call.clone());
+        self.unless_held(&call).await;
+        if self.world.lock().broken.contains(&call) {
+            return Err(RuntimeError::Failed("it is broken".to_owned()));
+        }
+        let resize = |container: &mut Container| container.resources = *given;
+        self.change("update", |container| container.id == id, resize);
         Ok(())
     }
 

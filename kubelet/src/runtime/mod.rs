@@ -84,6 +84,8 @@ pub struct Container {
     pub pid: Option<i32>,
     /// The signal that asks it to stop.
     pub stop_signal: String,
+    /// What it may take.
+    pub resources: Resources,
 }
 
 impl Container {
@@ -239,6 +241,8 @@ pub struct ContainerSpec {
     pub sandbox_id: String,
     /// Whether all containers of the pod see each other's processes.
     pub share_pids: bool,
+    /// The id of the container whose processes it sees, if it is another's.
+    pub pids_of: Option<String>,
     /// `hostPID`.
     pub host_pid: bool,
     /// The image as the spec names it; becomes a label.
@@ -349,6 +353,8 @@ pub trait Runtime: Send + Sync + std::fmt::Debug + 'static {
     async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError>;
     /// Starts a sandbox or a container.
     async fn start(&self, id: &str) -> Result<(), RuntimeError>;
+    /// Changes what a container may take, while it runs; what is not said stays as it is.
+    async fn update(&self, id: &str, resources: &Resources) -> Result<(), RuntimeError>;
     /// Sends a signal; a container that is not running is no error.
     async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError>;
     /// Removes a container, killing it if it runs; one that does not exist is no error.

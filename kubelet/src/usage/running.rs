@@ -147,7 +147,9 @@ impl RunningContainer {
             image: container.image.clone(),
             pid: container.pid?,
             started_at,
-            resources: spec::container(pod, &container.name).map(resources).unwrap_or_default(),
+            resources: spec::container(pod, &container.name)
+                .map(|wanted| resources(&wanted))
+                .unwrap_or_default(),
         }))
     }
 }

@@ -161,8 +161,7 @@ fn container(
     disks: &Disks,
     rates: &mut Rates,
 ) -> ContainerSample {
-    let text = host.read(&format!("{}/cgroup", found.pid));
-    let groups = text.and_then(|text| Groups::parse(&text, &found.id));
+    let groups = groups(host, &found.id, found.pid);
     let figures = groups.as_ref().map(|groups| groups.read(&host.cgroup)).unwrap_or_default();
     ContainerSample {
         container: found.clone(),
@@ -170,6 +169,15 @@ fn container(
         measured: measured(figures, &found.id, rates),
         disk: disks.of(&found.id),
     }
+}
+
+fn groups(host: &Host, container: &str, pid: i32) -> Option<Groups> {
+    Groups::parse(&host.read(&format!("{pid}/cgroup"))?, container)
+}
+
+/// How many bytes of memory the processes of a container take, by its id and its first process.
+pub(crate) fn memory(host: &Host, container: &str, pid: i32) -> Option<u64> {
+    groups(host, container, pid)?.read(&host.cgroup).memory_usage
 }
 
 fn measured(figures: Figures, counter: &str, rates: &mut Rates) -> Measured {

@@ -57,7 +57,9 @@ fn content(item: &DownwardAPIVolumeFile, context: PodContext<'_>) -> Result<Stri
     let facts = env::Facts {
         pod: context.pod,
         pod_ip: context.pod_ip,
+        second_pod_ip: None,
         host_ip: context.host_ip,
+        second_host_ip: None,
         allocatable: context.allocatable,
     };
     if let Some(field) = &item.field_ref {
@@ -67,5 +69,5 @@ fn content(item: &DownwardAPIVolumeFile, context: PodContext<'_>) -> Result<Stri
     let name = wanted.container_name.as_deref().unwrap_or_default();
     let unknown = || env::EnvError::UnknownResource(wanted.resource.clone());
     let container = spec::container(context.pod, name).ok_or_else(unknown)?;
-    Ok(env::resource_field(container, &wanted, &facts)?)
+    Ok(env::resource_field(&container, &wanted, &facts)?)
 }

@@ -43,6 +43,15 @@ pub enum VolumeError {
     /// The volume has no source, or one that is not supported.
     #[error("volume {0:?} has no supported source")]
     Unsupported(String),
+    /// A claim has no volume yet.
+    #[error("persistentvolumeclaim {0:?} is not bound")]
+    Unbound(String),
+    /// A claim is to go, and no pod may start to use it.
+    #[error("can't start pod because PVC {0} is being deleted")]
+    Going(String),
+    /// A volume cannot be used on this node.
+    #[error("volume {0:?} cannot be used on this node: node affinity does not match")]
+    Elsewhere(String),
     /// A container mounts a volume that the pod does not have.
     #[error("volume {0:?} is not in the pod")]
     Unknown(String),

@@ -26,7 +26,8 @@ impl Source for HostPath {
     }
 }
 
-fn check(path: &Path, kind: &str) -> Result<(), VolumeError> {
+/// Checks a path of the node, or makes it, as its type says.
+pub(super) fn check(path: &Path, kind: &str) -> Result<(), VolumeError> {
     let found = path.metadata().ok();
     let is = |test: fn(&std::fs::FileType) -> bool| {
         found.as_ref().is_some_and(|metadata| test(&metadata.file_type()))

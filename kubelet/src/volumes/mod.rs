@@ -10,12 +10,15 @@ mod downward_api;
 pub(crate) mod empty_dir;
 mod error;
 mod host_path;
+mod made;
 mod memory;
 mod mount_table;
 mod nested;
 mod ownership;
 mod payload;
+mod persistent_volume_claim;
 mod projected;
+pub(crate) mod reclaim;
 mod removal;
 mod secret;
 mod source;
@@ -43,13 +46,14 @@ pub use self::{error::VolumeError, source::PodContext};
 /// Where the parts of volumes are that containers see.
 const PARTS: &str = "volume-subpaths";
 
-const SOURCES: [&dyn Source; 6] = [
+const SOURCES: [&dyn Source; 7] = [
     &host_path::HostPath,
     &empty_dir::EmptyDir,
     &config_map::ConfigMapVolume,
     &secret::SecretVolume,
     &downward_api::DownwardApi,
     &projected::Projected,
+    &persistent_volume_claim::Claimed,
 ];
 
 /// A volume that could not be set up.
@@ -114,7 +118,9 @@ async fn set_up_one(volume: &Volume, context: PodContext<'_>) -> Result<Prepared
     let source = SOURCES.iter().find(|source| source.claims(volume));
     let source = source.ok_or_else(|| VolumeError::Unsupported(volume.name.clone()))?;
     let path = source.set_up(volume, context).await?;
-    Ok(Prepared { path, read_only: source.read_only() })
+    let claim = volume.persistent_volume_claim.as_ref();
+    let to_read = claim.and_then(|claim| claim.read_only).unwrap_or_default();
+    Ok(Prepared { path, read_only: source.read_only() || to_read })
 }
 
 /// The bind mounts of a container. Missing directories named by `subPath` are made.

@@ -4,7 +4,7 @@
 use std::{
     fs::{DirBuilder, File, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::Path,
 };
 
@@ -40,6 +40,18 @@ pub(super) fn writable_directory(path: &Path, mode: u32, group: Option<u32>) -> 
     DirBuilder::new().mode(0o700).create(&fresh)?;
     give(&File::open(&fresh)?, directory_mode(mode, group, READ_WRITE), group.into())?;
     std::fs::rename(&fresh, path)
+}
+
+/// Lets the group write to a directory that is there. What is in it stays as it is.
+pub(super) fn share_directory(path: &Path, group: u32) -> io::Result<()> {
+    let directory = File::open(path)?;
+    let metadata = directory.metadata()?;
+    let mode = metadata.mode() & 0o7777;
+    let shared = directory_mode(mode, Some(group), READ_WRITE);
+    if metadata.gid() == group && mode == shared {
+        return Ok(());
+    }
+    give(&directory, shared, Some(group).into())
 }
 
 /// The mode of a writable directory of the group.
@@ -83,8 +95,6 @@ fn give(file: &File, mode: u32, owner: Owner) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     fn check(path: &Path, mode: u32) {
@@ -107,6 +117,16 @@ mod tests {
         check(&path("f"), 0o400);
         readable_file(&path("gf"), b"x", 0o600, group.into()).unwrap();
         check(&path("gf"), 0o640);
+    }
+
+    #[test]
+    fn a_directory_that_is_there_is_shared_with_the_group() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("v");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        share_directory(&path, path.metadata().unwrap().gid()).unwrap();
+        check(&path, 0o2775);
     }
 
     #[test]

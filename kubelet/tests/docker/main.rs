@@ -4,6 +4,7 @@
 
 mod processes;
 mod sidecars;
+mod sizes;
 mod usage;
 
 use std::{
@@ -16,10 +17,10 @@ use std::{
     time::Duration,
 };
 
+use component::dual_stack::DualStack;
 use futures::{StreamExt, TryStreamExt};
-use ipnet::Ipv4Net;
 use kubelet::{
-    network::{PodNetwork, PortMapping, bridge::Bridge},
+    network::{Attachment, Held, PodNetwork, PortMapping, bridge::Bridge},
     runtime::{
         Container, ContainerSpec, LogLimits, LogOptions, Mount, PodIdentity, Propagation, Runtime,
         SandboxNetwork, SandboxSpec, Seccomp, Security, docker::Docker,
@@ -118,7 +119,9 @@ impl Node {
         let id = self.runtime.create_sandbox(&spec).await.unwrap();
         self.runtime.start(&id).await.unwrap();
         let pid = self.find(pod, &id).await.pid.unwrap();
-        let attached = self.bridge.attach(&pod.uid, pid).await.unwrap();
+        let (pod, sandbox) = (pod.clone(), id.clone());
+        let attachment = Attachment { pod, sandbox, pid, ports: Vec::new() };
+        let attached = self.bridge.attach(&attachment).await.unwrap();
         assert_eq!(Some(attached), address);
         (id, attached.to_string())
     }
@@ -159,7 +162,7 @@ impl Drop for Node {
     }
 }
 
-fn network(text: &str) -> Ipv4Net {
+fn network(text: &str) -> DualStack {
     text.parse().unwrap()
 }
 
@@ -408,7 +411,8 @@ async fn a_bridge_that_starts_again_leaves_its_pods_connected() {
     let (sandbox, address) = node.sandbox(&pod).await;
     node.run(&pod, &sandbox, SERVE).await;
     let again = Bridge::new(&node.name, network(PODS), network(SERVICES));
-    let held = [(pod.uid.clone(), address.parse().unwrap())];
+    let address_held = Some(address.parse().unwrap());
+    let held = [Held { pod: pod.uid.clone(), address: address_held, ..Held::default() }];
     again.start(network("10.219.13.0/24"), &held).await.unwrap();
     assert_ne!(again.reserve("another").unwrap().unwrap().to_string(), address);
     let target = format!("{address}:80");

@@ -158,6 +158,7 @@ fn context(
         client,
         node: node.name.clone(),
         host_ip: "192.0.2.1".to_owned(),
+        second_host_ip: None,
         root,
         dns: ClusterDns::default(),
         publish_ports: false,

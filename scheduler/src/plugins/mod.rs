@@ -19,6 +19,7 @@ mod spread;
 mod taint_toleration;
 mod turn;
 mod usage;
+mod volume_binding;
 
 use std::ops::{BitAnd, BitOrAssign};
 
@@ -42,6 +43,7 @@ const ALL: &[&dyn Plugin] = &[
     &node_affinity::NodeAffinity,
     &node_ports::NodePorts,
     &resource_fit::ResourceFit,
+    &volume_binding::VolumeBinding,
 ];
 
 /// Some of the plugins in the list.
@@ -183,10 +185,11 @@ pub(crate) mod tests {
             let concerned: Vec<_> = turned_by(changes).plugins().map(Plugin::name).collect();
             assert_eq!(concerned, expected, "{changes:?}");
         };
-        check(Changes::RESOURCES, &["NodeResourcesFit"]);
+        check(Changes::RESOURCES, &["NodeResourcesFit", "VolumeBinding"]);
         check(Changes::PORTS, &["NodePorts"]);
         check(Changes::POD, &[]);
-        check(Changes::LABELS, &["NodeAffinity"]);
+        check(Changes::LABELS, &["NodeAffinity", "VolumeBinding"]);
+        check(Changes::VOLUMES, &["VolumeBinding"]);
         check(Changes::TAINTS | Changes::CORDON, &["NodeUnschedulable", "TaintToleration"]);
         check(Changes::ADDED, &ALL.iter().map(|plugin| plugin.name()).collect::<Vec<_>>());
     }

@@ -15,12 +15,15 @@ pub enum Reason {
     Insufficient(ResourceName),
     /// A taint that the pod does not tolerate, as `{key: value}`.
     Untolerated(Arc<str>),
+    /// One that names what it is about.
+    Told(Arc<str>),
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(text) => f.write_str(text),
+            Self::Told(text) => f.write_str(text),
             Self::Insufficient(resource) => write!(f, "Insufficient {resource}"),
             Self::Untolerated(taint) => write!(f, "node(s) had untolerated taint {taint}"),
         }

@@ -53,6 +53,8 @@ pub struct Share {
     pub host_ports: Vec<HostPort>,
     /// Whose pod it is.
     pub controller: Option<Uid>,
+    /// The claims that it uses, each as `namespace/name`.
+    pub claims: Vec<String>,
 }
 
 impl From<&PodInfo> for Share {
@@ -62,6 +64,7 @@ impl From<&PodInfo> for Share {
             expected: pod.expected.clone(),
             host_ports: pod.host_ports.clone(),
             controller: pod.controller.clone(),
+            claims: pod.claims().map(|name| pod.claim_key(name)).collect(),
         }
     }
 }
@@ -104,6 +107,7 @@ pub struct NodeInfo {
     pub(crate) zone: Option<Zone>,
     shares: Shares,
     host_ports: Vec<(Uid, HostPort)>,
+    claims: Vec<(Uid, String)>,
     /// How many of the pods each controller has.
     controllers: HashMap<Uid, u32>,
 }
@@ -123,6 +127,7 @@ impl NodeInfo {
             turn: 0,
             shares: Shares::with_capacity(pods.len()),
             host_ports: Vec::new(),
+            claims: Vec::new(),
             controllers: HashMap::new(),
         };
         pods.into_iter().for_each(|(pod, share)| info.place(pod, share));
@@ -158,6 +163,8 @@ impl NodeInfo {
         }
         let ports = share.host_ports.iter().map(|port| (pod.clone(), port.clone()));
         self.host_ports.extend(ports);
+        let claims = share.claims.iter().map(|claim| (pod.clone(), claim.clone()));
+        self.claims.extend(claims);
         self.shares.insert(pod, share);
     }
 
@@ -176,6 +183,9 @@ impl NodeInfo {
         }
         if !share.host_ports.is_empty() {
             self.host_ports.retain(|(holder, _)| holder != pod);
+        }
+        if !share.claims.is_empty() {
+            self.claims.retain(|(user, _)| user != pod);
         }
         Some(share)
     }
@@ -203,6 +213,11 @@ impl NodeInfo {
     /// The host's ports that are taken.
     pub fn host_ports(&self) -> impl Iterator<Item = &HostPort> {
         self.host_ports.iter().map(|(_, port)| port)
+    }
+
+    /// Whether one of the pods uses the claim of this namespace and name.
+    pub(crate) fn uses_claim(&self, claim: &str) -> bool {
+        self.claims.iter().any(|(_, used)| used == claim)
     }
 
     /// The node's labels.

@@ -29,7 +29,7 @@ async fn functions_and_their_ready_pods_are_learnt_and_forgotten() {
     let port = instance(address(1), 0, echo("a")).await;
     let rig = Rig::without_lists(port, Options::default()).await;
     let (listwatch, health, watched) =
-        (plane.listwatch(), Health::default(), rig.functions.clone());
+        (plane.listwatch_as("serverless-gateway"), Health::default(), rig.functions.clone());
     let check = health.check("functions");
     assert!(!health.is_ready());
     tokio::spawn(async move { watch(&listwatch, &watched, &check).await });

@@ -108,11 +108,12 @@ impl Cluster {
     fn gateway(&self, identity: &str) -> Gateway {
         let (alive, shutdown) = (CancellationToken::new(), CancellationToken::new());
         alive.cancel();
-        let client = self.plane.client();
+        let listwatch = self.plane.listwatch_as("serverless-gateway");
+        let client = listwatch.client().clone();
         let metrics = component::Metrics::default();
         let ending = (&metrics, shutdown.clone());
         let runs = Runs::new(client, self.functions.clone(), identity, ending);
-        let (driven, listwatch) = (runs.clone(), self.plane.listwatch());
+        let driven = runs.clone();
         let driving = tokio::spawn(async move { driven.drive(&listwatch, &alive).await });
         Gateway { runs, metrics, shutdown, driving }
     }

@@ -33,6 +33,16 @@ impl Measured {
         Self::new(times.iter().copied(), times.iter().sum())
     }
 
+    /// All of several, which were done one after another.
+    pub(crate) fn together(several: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::new([], Duration::ZERO);
+        for one in several {
+            all.each.add(&one.each).expect("the same bounds");
+            all.all += one.all;
+        }
+        all
+    }
+
     /// Requests per second.
     #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
     pub(crate) fn rate(&self) -> f64 {

@@ -3,9 +3,12 @@
 //! It starts what it measures: `apiserver` as built beside it, on a free port and in a temporary folder, once on etcd and
 //! once on the embedded store. `cargo build --release --workspace && target/release/bench`.
 
+mod applying;
+mod audit;
 mod binding;
 mod client;
 mod connections;
+mod custom_resources;
 mod gpu;
 mod kubelets;
 mod lists;
@@ -39,13 +42,13 @@ pub(crate) struct Args {
     /// Stores to measure the API server on
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Backing::Etcd, Backing::Embedded])]
     store: Vec<Backing>,
-    /// requests: pods to create, get, patch and delete
+    /// requests, apply, audit: pods to create, get, patch and delete
     #[arg(long, default_value_t = 10_000)]
     objects: usize,
     /// requests: lists of all of them
     #[arg(long, default_value_t = 20)]
     lists: usize,
-    /// requests: so many under way at once
+    /// requests, apply, audit: so many under way at once
     #[arg(long, default_value_t = 32)]
     concurrency: usize,
     /// lists: pods that there are
@@ -66,6 +69,12 @@ pub(crate) struct Args {
     /// connections: those held that are idle or slow
     #[arg(long, default_value_t = 3_000)]
     connections: usize,
+    /// custom-resources: definitions of kinds
+    #[arg(long, default_value_t = 200)]
+    definitions: usize,
+    /// custom-resources: objects of all of these kinds together
+    #[arg(long, default_value_t = 10_000)]
+    custom_objects: usize,
     /// restart: pods that there are
     #[arg(long, default_value_t = 50_000)]
     restarted: usize,
@@ -87,6 +96,21 @@ pub(crate) struct Args {
     /// services: connections at once
     #[arg(long, value_delimiter = ',', default_values_t = [16, 2_000])]
     clients: Vec<usize>,
+    /// services: requests on connections that stay, and questions to the DNS; with a connection each, a fifth
+    #[arg(long, default_value_t = 100_000)]
+    service_requests: usize,
+    /// services: how many others there are when a Service's endpoint changes
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 5_000])]
+    other_services: Vec<usize>,
+    /// services: of these at most so many where each has an nginx
+    #[arg(long, default_value_t = 100)]
+    nginx_services: usize,
+    /// services: changes of its endpoint
+    #[arg(long, default_value_t = 50)]
+    endpoint_changes: usize,
+    /// services: MiB that one connection brings
+    #[arg(long, default_value_t = 4_096)]
+    mebibytes: usize,
     /// pods: started one at a time
     #[arg(long, default_value_t = 30)]
     pod_starts: usize,
@@ -112,6 +136,7 @@ const EXAMPLES: &str = "Examples:
   target/release/bench --only lists --store embedded --listed 100000
   target/release/bench --only bindings --store embedded --bound 5000 --bound-to 1000
   sudo target/release/bench --only services,pods,samples     # need root, a running dockerd and the images of scripts/images.sh
+  sudo tests/bench/services.sh                               # services, in a network namespace, and the VXLAN
   sudo target/release/bench --only gpu                       # needs root and installs what scripts/slurm.sh needs";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -122,6 +147,10 @@ enum Section {
     Bindings,
     /// Creates, gets, patches, lists and deletes beside the bare store
     Requests,
+    /// Server-side applies beside merge patches
+    Apply,
+    /// Requests with and without an audit log
+    Audit,
     /// Lists of many pods in each form, plain and compressed
     Lists,
     /// Lists of what many pods use, as kubelets announce it over Redis
@@ -132,9 +161,11 @@ enum Section {
     Kubelets,
     /// Clients that come beside many connections
     Connections,
+    /// Many CustomResourceDefinitions with many objects
+    CustomResources,
     /// From the start to ready with many pods in the embedded store
     Restart,
-    /// Through a Service's nginx beside a direct connection
+    /// Through a Service's nginx, one for all, or rules beside a direct connection; changes of endpoints; the cluster's DNS
     Services,
     /// Starts of pods beside Docker's own time
     Pods,
@@ -161,11 +192,14 @@ impl Section {
             Self::Scheduler => scheduling::run(args)?.print(),
             Self::Bindings => on_each(args, binding::run).await?,
             Self::Requests => on_each(args, requests::run).await?,
+            Self::Apply => on_each(args, applying::run).await?,
+            Self::Audit => on_each(args, audit::run).await?,
             Self::Lists => on_each(args, lists::run).await?,
             Self::Metrics => on_each(args, metrics::run).await?,
             Self::Watches => on_each(args, watches::run).await?,
             Self::Kubelets => on_each(args, kubelets::run).await?,
             Self::Connections => on_each(args, connections::run).await?,
+            Self::CustomResources => on_each(args, custom_resources::run).await?,
             Self::Restart => restart::run(args).await?.print(),
             Self::Services => services::run(args).await?.print(),
             Self::Pods => pods::run(args).await?.print(),

@@ -139,6 +139,7 @@ impl Node {
             client: client.clone(),
             node: name.clone(),
             host_ip: "192.0.2.1".to_owned(),
+            second_host_ip: None,
             root: root.path().to_owned(),
             dns: ClusterDns::default(),
             publish_ports: false,

@@ -15,6 +15,7 @@ use crate::{load::Measured, usage::Usage};
 pub(crate) enum Column {
     Requests,
     Rate,
+    Throughput,
     /// The rate as a multiple of that without what is measured.
     ToBare,
     FirstByte,
@@ -37,6 +38,7 @@ impl Column {
         match self {
             Self::Requests => "requests",
             Self::Rate => "per second",
+            Self::Throughput => "MiB per second",
             Self::ToBare => "to bare",
             Self::FirstByte => "first byte ms",
             Self::P50 => "p50 ms",
@@ -99,6 +101,14 @@ impl Row {
             .time(Column::Max, Duration::from_micros(each.max()))
             .cell(Column::Requests, each.len().to_string())
             .cell(Column::Rate, format!("{:.0}", measured.rate()))
+    }
+
+    /// How fast so many MiB went by.
+    #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
+    pub(crate) fn throughput(mut self, mebibytes: usize, time: Duration) -> Self {
+        let rate = mebibytes as f64 / time.as_secs_f64();
+        self.rate = Some(rate);
+        self.cell(Column::Throughput, format!("{rate:.0}"))
     }
 
     /// What the processes took for it.

@@ -1,8 +1,14 @@
-//! The path of a Service: requests over HTTP through the nginx that kube-proxy makes for it, and led by its rules of
-//! nftables, beside the same requests to its one endpoint. Needs root, a running dockerd and the image `minik8s/nginx:0.1`,
-//! nft and conntrack.
+//! The path of a Service: requests over HTTP and bytes through the nginx that kube-proxy makes for it, through the one that it
+//! makes for all, and led by its rules of nftables, beside the same to its one endpoint; how soon another endpoint is met,
+//! beside how many other Services; what a Service takes that nobody calls; and the cluster's DNS. Needs root, a running
+//! dockerd and the image `minik8s/nginx:0.1`, nft and conntrack. `services.sh` beside this crate runs it all in a network
+//! namespace.
 
+mod dns;
+mod endpoints;
+mod idle;
 mod node;
+mod throughput;
 mod traffic;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,23 +20,25 @@ use crate::{
     usage::Meter,
 };
 
-use node::{Mode, Node};
+use node::{MODES, Node};
+use throughput::Source;
 use traffic::{Client, Connection, backend};
 
-/// Requests on connections that stay, and on one each: of these, the kernel remembers every one for a while.
-const REQUESTS: [(Connection, usize); 2] =
-    [(Connection::Kept, 100_000), (Connection::Each, 20_000)];
+/// Requests on connections that stay, and on one each, of which there are so many times fewer: the kernel remembers every
+/// one for a while.
+const REQUESTS: [(Connection, usize); 2] = [(Connection::Kept, 1), (Connection::Each, 5)];
 
 pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
     let mut report = Report::new("The path of a Service");
     let endpoint = backend(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).await?;
     for &clients in &args.clients {
-        for (connection, count) in REQUESTS {
+        for (connection, fewer) in REQUESTS {
+            let count = args.service_requests / fewer;
             let what = format!("{clients} at once, {connection}");
             let bare = format!("bare {what}");
             report.step(&bare);
             report.add(requests(&bare, endpoint, connection, clients, count).await?);
-            for mode in [Mode::Nginx, Mode::Nftables] {
+            for mode in MODES {
                 let mut node = Node::start(mode).await?;
                 let service = node.serve(endpoint).await?;
                 let what = format!("{mode} {what}");
@@ -40,7 +48,28 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
             }
         }
     }
+    bytes_of_a_connection(args, &mut report).await?;
+    endpoints::run(args, &mut report).await?;
+    idle::run(&mut report).await?;
+    dns::run(args, &mut report).await?;
     Ok(report)
+}
+
+async fn bytes_of_a_connection(args: &Args, report: &mut Report) -> anyhow::Result<()> {
+    let source = Source::start(args.mebibytes).await?;
+    let bare = "bare bytes of a connection";
+    report.step(bare);
+    let time = source.read_at(source.address).await?;
+    report.add(Row::new(bare).throughput(args.mebibytes, time));
+    for mode in MODES {
+        let what = format!("{mode} bytes of a connection");
+        report.step(&what);
+        let mut node = Node::start(mode).await?;
+        let service = node.serve(source.address).await?;
+        let time = source.read_at(service).await?;
+        report.add_beside(bare, Row::new(what).throughput(args.mebibytes, time));
+    }
+    Ok(())
 }
 
 /// The client's CPU time is the endpoint's too.

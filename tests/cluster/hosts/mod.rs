@@ -1,7 +1,12 @@
 //! Which node is dead, tried on several hosts whose cables can be pulled.
 
+mod faults;
 mod functions;
+mod joined;
+mod network;
 mod rig;
+mod three;
+mod web;
 
 use std::{
     collections::BTreeMap,

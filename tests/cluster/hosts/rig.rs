@@ -11,7 +11,8 @@ use std::{
 use nix::fcntl::Flock;
 use serde_json::Value;
 
-use crate::harness::{Done, alone, programs, run, until};
+use super::network::Network;
+use crate::harness::{Done, alone, programs, refused, run, until};
 
 const HOSTS: &str = "172.31.99.0/24";
 const MASTER: &str = "172.31.99.1";
@@ -22,8 +23,7 @@ const PODS: &str = "10.246.0.0/16";
 
 /// A cluster over several hosts; dropping it removes everything of it.
 pub(crate) struct Rig {
-    /// What all names begin with.
-    prefix: String,
+    network: Network,
     folder: tempfile::TempDir,
     hosts: Vec<Host>,
     /// Those that belong to no node.
@@ -58,13 +58,10 @@ impl Rig {
     /// So many nodes beside the master, all ready.
     pub(crate) async fn start(nodes: usize) -> Self {
         let alone = alone();
-        let prefix = format!("m8h{}", std::process::id());
-        let folder = tempfile::tempdir().unwrap();
+        let (network, folder) = (Network::new("m8h"), tempfile::tempdir().unwrap());
         let mut rig =
-            Self { prefix, folder, hosts: Vec::new(), masters: Vec::new(), _alone: alone };
-        rig.namespace("switch");
-        rig.ip("switch", "link add br0 up type bridge");
-        rig.connect("master", MASTER);
+            Self { network, folder, hosts: Vec::new(), masters: Vec::new(), _alone: alone };
+        rig.network.connect("master", MASTER);
         rig.start_master().await;
         for index in 0..nodes {
             let host = rig.start_node(index);
@@ -89,15 +86,15 @@ impl Rig {
 
     /// Pulls a host's cable, at the switch's end; or plugs it in again.
     pub(crate) fn plug(&self, node: usize, plugged: bool) {
-        let state = if plugged { "up" } else { "down" };
-        self.ip("switch", &format!("link set to-{} {state}", short(&self.hosts[node].name)));
+        self.network.plug(short(&self.hosts[node].name), plugged);
     }
 
     /// Drops what a host sends to Redis; or no longer.
     pub(crate) fn cut_redis(&self, node: usize, cut: bool) {
         let change = if cut { "-A" } else { "-D" };
         let rule = format!("iptables {change} OUTPUT -p tcp --dport 6379 -j DROP");
-        run("nsenter", &words(&self.enter(short(&self.hosts[node].name)), &rule)).expect_ok();
+        run("nsenter", &words(&self.network.enter(short(&self.hosts[node].name)), &rule))
+            .expect_ok();
     }
 
     /// SIGKILL.
@@ -116,7 +113,7 @@ impl Rig {
     pub(crate) fn kubectl(&self, args: &[&str]) -> Done {
         let kubeconfig = self.path("config/admin.conf");
         let program = programs().join("kubectl");
-        let enter = self.enter("master");
+        let enter = self.network.enter("master");
         let mut all = vec![enter.as_str(), program.to_str().unwrap(), "--kubeconfig", &kubeconfig];
         all.extend(args);
         run("nsenter", &all)
@@ -139,7 +136,7 @@ impl Rig {
         let (url, kubeconfig) = (self.gateway(node), self.path("config/admin.conf"));
         let mut command = Command::new("nsenter");
         command
-            .arg(self.enter("master"))
+            .arg(self.network.enter("master"))
             .arg(programs().join("kubectl"))
             .args(["trigger", function]);
         command.args(["--kubeconfig", &kubeconfig, "--gateway", &url, "--data", data]);
@@ -149,7 +146,8 @@ impl Rig {
 
     /// What the gateway on a node has counted.
     pub(crate) fn counted(&self, node: usize) -> String {
-        let (enter, url) = (self.enter("master"), format!("{}/metrics", self.gateway(node)));
+        let (enter, url) =
+            (self.network.enter("master"), format!("{}/metrics", self.gateway(node)));
         run("nsenter", &[&enter, "curl", "-sS", &url]).stdout
     }
 
@@ -176,35 +174,6 @@ impl Rig {
         probe: impl Fn(&Self) -> Result<T, String>,
     ) -> T {
         until(what, async || probe(self)).await
-    }
-
-    // --- Networks ---
-
-    fn namespace(&self, name: &str) {
-        run("ip", &["netns", "add", &self.namespace_name(name)]).expect_ok();
-        self.ip(name, "link set lo up");
-    }
-
-    /// A namespace with a cable to the switch. Its only route is the one to its neighbours.
-    fn connect(&self, name: &str, address: &str) {
-        self.namespace(name);
-        let switch = self.namespace_name("switch");
-        self.ip(name, &format!("link add eth0 type veth peer name to-{name} netns {switch}"));
-        self.ip(name, &format!("address add {address}/24 dev eth0"));
-        self.ip(name, "link set eth0 up");
-        self.ip("switch", &format!("link set to-{name} master br0 up"));
-    }
-
-    fn ip(&self, namespace: &str, command: &str) {
-        run("ip", &words(&format!("-n {}", self.namespace_name(namespace)), command)).expect_ok();
-    }
-
-    fn namespace_name(&self, name: &str) -> String {
-        format!("{}-{name}", self.prefix)
-    }
-
-    fn enter(&self, namespace: &str) -> String {
-        format!("--net=/run/netns/{}", self.namespace_name(namespace))
     }
 
     // --- Programs ---
@@ -237,8 +206,8 @@ impl Rig {
 
     fn start_node(&self, index: usize) -> Host {
         let short = format!("h{index}");
-        let (name, address) = (self.namespace_name(&short), format!("172.31.99.{}", 11 + index));
-        self.connect(&short, &address);
+        let (name, address) = (self.network.name(&short), format!("172.31.99.{}", 11 + index));
+        self.network.connect(&short, &address);
         let output = self.path(&format!("{name}.conf"));
         let kubeconfig = format!(
             "kubeconfig --data-dir {} --server {SERVER} --user system:node:{name} --group system:nodes --san {name} --san {address} --output {output}",
@@ -270,7 +239,7 @@ impl Rig {
         let log = File::options().create(true).append(true).open(path).unwrap();
         let arguments = words(program.to_str().unwrap(), arguments);
         let mut command = Command::new("nsenter");
-        command.arg(self.enter(namespace)).args(arguments).stdin(Stdio::null());
+        command.arg(self.network.enter(namespace)).args(arguments).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 
@@ -300,6 +269,7 @@ impl Drop for Rig {
                 );
             }
         }
+        let refused = refused(self.folder.path());
         self.masters.drain(..).for_each(end);
         for host in self.hosts.drain(..) {
             host.kubelet.into_iter().chain([host.proxy]).for_each(end);
@@ -308,11 +278,7 @@ impl Drop for Rig {
             let remove: Vec<_> = ["rm", "-f"].into_iter().chain(found.lines()).collect();
             run("docker", &remove);
         }
-        let listed = run("ip", &["netns", "list"]).stdout;
-        let names = listed.lines().filter_map(|line| line.split_whitespace().next());
-        names.filter(|name| name.starts_with(&self.prefix)).for_each(|name| {
-            run("ip", &["netns", "delete", name]);
-        });
+        assert!(refused.is_empty() || std::thread::panicking(), "{}", refused.join("\n"));
     }
 }
 

@@ -1,14 +1,15 @@
 //! What services hold of which there is one each.
 
-use std::{collections::BTreeSet, fmt::Display, net::Ipv4Addr, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, net::IpAddr, str::FromStr};
 
-use ipnet::Ipv4Net;
+use api_machinery::IpFamily;
+use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::{
     admission::{
         claims::{CLUSTER_IPS, Claims, NODE_PORTS},
-        service_cluster_ip::can_be_given,
+        service_ranges::can_be_given,
     },
     config::PortRange,
 };
@@ -33,41 +34,49 @@ pub(super) enum Fault {
     NotAllocated,
     /// Another service holds it too, and with more right.
     AlreadyAllocated,
+    /// The claim is for another, which need not hold it.
+    WrongReference,
     OutOfRange,
 }
 
-/// Virtual IPs, of this range.
-pub(super) struct ClusterIps(pub(super) Ipv4Net);
+/// Virtual IPs, of these ranges.
+pub(super) struct ClusterIps(pub(super) Vec<IpNet>);
 
 /// Ports of the nodes, of this range.
 pub(super) struct NodePorts(pub(super) PortRange);
 
 impl Sort for ClusterIps {
-    type Value = Ipv4Addr;
-    const CLAIMS: Claims<Ipv4Addr> = CLUSTER_IPS;
+    type Value = IpAddr;
+    const CLAIMS: Claims<IpAddr> = CLUSTER_IPS;
     const ACTION: &'static str = "ClusterIPAllocation";
 
-    fn held(service: &Value) -> BTreeSet<Ipv4Addr> {
-        service["spec"]["clusterIP"].as_str().and_then(|ip| ip.parse().ok()).into_iter().collect()
+    fn held(service: &Value) -> BTreeSet<IpAddr> {
+        let spec = &service["spec"];
+        let all = spec["clusterIPs"].as_array().into_iter().flatten().chain([&spec["clusterIP"]]);
+        all.filter_map(|ip| ip.as_str()?.parse().ok()).collect()
     }
 
-    fn is_in_range(&self, ip: Ipv4Addr) -> bool {
-        can_be_given(self.0, ip)
+    fn is_in_range(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|range| can_be_given(*range, ip))
     }
 
-    fn words(&self, ip: Ipv4Addr, fault: Fault) -> (&'static str, String) {
+    fn words(&self, ip: IpAddr, fault: Fault) -> (&'static str, String) {
         let (reason, what) = match fault {
             Fault::NotAllocated => ("ClusterIPNotAllocated", "is not allocated; repairing"),
             Fault::AlreadyAllocated => (
                 "ClusterIPAlreadyAllocated",
                 "was assigned to multiple services; please recreate service",
             ),
+            Fault::WrongReference => (
+                "IPAddressWrongReference",
+                "has an IPAddress of something else; please delete that IPAddress, and it is made anew",
+            ),
             Fault::OutOfRange => (
                 "ClusterIPOutOfRange",
                 "is not within any configured service CIDR; please recreate service",
             ),
         };
-        (reason, format!("Cluster IP [IPv4]: {ip} {what}"))
+        (reason, format!("Cluster IP [{}]: {ip} {what}", IpFamily::of(ip)))
     }
 }
 
@@ -95,6 +104,10 @@ impl Sort for NodePorts {
             Fault::AlreadyAllocated => (
                 "PortAlreadyAllocated",
                 format!("Port {port} was assigned to multiple services; please recreate service"),
+            ),
+            Fault::WrongReference => (
+                "PortWrongReference",
+                format!("Port {port} is allocated to something else; please recreate service"),
             ),
             Fault::OutOfRange => (
                 "PortOutOfRange",

@@ -14,7 +14,7 @@ use std::{
 
 use api_machinery::{ApiError, amounts, quota};
 use api_types::{
-    api::core::v1::{Pod, ResourceQuota, Service},
+    api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service},
     jiff::Timestamp,
 };
 use async_trait::async_trait;
@@ -170,6 +170,9 @@ impl ResourceQuotas {
 
 /// Whether the request may change what is used.
 fn is_counted(attributes: &Attributes<'_>, object: &AnyObject) -> bool {
+    if attributes.resizes() {
+        return true;
+    }
     if attributes.subresource.is_some() {
         return false;
     }
@@ -177,7 +180,9 @@ fn is_counted(attributes: &Attributes<'_>, object: &AnyObject) -> bool {
         Operation::Create => true,
         Operation::Update => match (object.get::<Pod>(), attributes.old.and_then(AnyObject::get)) {
             (Some(new), Some(old)) => quota::is_terminating(new) != quota::is_terminating(old),
-            _ => object.get::<Service>().is_some(),
+            _ => {
+                object.get::<Service>().is_some() || object.get::<PersistentVolumeClaim>().is_some()
+            }
         },
         Operation::Delete | Operation::Connect => false,
     }
@@ -186,7 +191,8 @@ fn is_counted(attributes: &Attributes<'_>, object: &AnyObject) -> bool {
 fn item<'a>(resource: quota::GroupResource<'a>, object: &'a AnyObject) -> quota::Item<'a> {
     let pod = object.get().map(quota::Item::Pod);
     let service = object.get().map(quota::Item::Service);
-    pod.or(service).unwrap_or(quota::Item::Other(resource))
+    let claim = object.get().map(quota::Item::Claim);
+    pod.or(service).or(claim).unwrap_or(quota::Item::Other(resource))
 }
 
 fn parse(quota: Value) -> Result<ResourceQuota, ApiError> {

@@ -3,17 +3,21 @@
 
 use std::sync::Arc;
 
-use api_machinery::LabelSelector;
 use api_types::{
-    api::admissionregistration::v1::{RuleWithOperations, ValidatingWebhook, WebhookClientConfig},
-    meta::{self, ObjectMeta},
+    api::admissionregistration::v1::{ValidatingWebhook, WebhookClientConfig},
+    meta::ObjectMeta,
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
 use store::Revision;
 
 use super::{caller::Caller, review::Expected};
-use crate::{catalogue::Catalogue, encoded, storage::Storage};
+use crate::{
+    admission::{conditions::Conditions, matching::Criteria},
+    catalogue::Catalogue,
+    encoded,
+    storage::Storage,
+};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const IF_NEEDED: &str = "IfNeeded";
@@ -22,11 +26,8 @@ const IF_NEEDED: &str = "IfNeeded";
 #[derive(Debug)]
 pub(super) struct Hook {
     pub(super) name: String,
-    pub(super) rules: Vec<RuleWithOperations>,
-    pub(super) namespaces: LabelSelector,
-    pub(super) objects: LabelSelector,
-    /// Whether it goes by the letter of its rules.
-    pub(super) is_exact: bool,
+    pub(super) criteria: Criteria,
+    pub(super) conditions: Conditions,
     pub(super) ignores_failure: bool,
     /// Whether it wants to see what others have changed after it.
     pub(super) reinvokes: bool,
@@ -128,10 +129,13 @@ impl Hook {
         });
         Self {
             caller: caller(common.client_config, common.timeout_seconds, before),
-            rules: common.rules.unwrap_or_default(),
-            namespaces: selector(common.namespace_selector.as_ref()),
-            objects: selector(common.object_selector.as_ref()),
-            is_exact: common.match_policy.as_deref() == Some("Exact"),
+            criteria: Criteria::of_webhook(
+                common.rules.unwrap_or_default(),
+                common.namespace_selector.as_ref(),
+                common.object_selector.as_ref(),
+                common.match_policy.as_deref(),
+            ),
+            conditions: Conditions::of(common.match_conditions.as_deref(), false),
             ignores_failure: common.failure_policy.as_deref() == Some("Ignore"),
             reinvokes: reinvocation_policy.as_deref() == Some(IF_NEEDED),
             expected: Expected { version: version.unwrap_or("v1"), may_patch },
@@ -144,9 +148,4 @@ impl Hook {
 fn caller(config: WebhookClientConfig, seconds: Option<i32>, before: &[Hook]) -> Arc<Caller> {
     let known = before.iter().find(|hook| hook.caller.is_of(&config, seconds));
     known.map_or_else(|| Arc::new(Caller::new(config, seconds)), |hook| hook.caller.clone())
-}
-
-/// What is stored was validated.
-fn selector(given: Option<&meta::LabelSelector>) -> LabelSelector {
-    given.and_then(|given| LabelSelector::try_from(given).ok()).unwrap_or_default()
 }

@@ -4,53 +4,41 @@
 
 mod caller;
 mod configured;
-mod matching;
 mod review;
-mod service;
-mod trust;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use api_machinery::{ApiError, patch, strict};
-use api_types::api::{authentication::v1::TokenRequest, core::v1::Binding};
+use api_machinery::{ApiError, patch};
 use async_trait::async_trait;
 use futures::future::join_all;
-use registry::{AnyObject, Object, ResourceDef, Subresource, scale};
+use registry::AnyObject;
 use serde_json::Value;
 
 use self::{
     configured::{Configured, Hook},
     review::Verdict,
 };
-use super::{Attributes, Claim, Operation, Plugin};
+use super::{
+    Attributes, Claim, Plugin, changed,
+    matching::{Seen, is_exempt},
+    variables,
+};
 use crate::{
+    authorizer::Authorizer,
     catalogue::{Catalogue, InForce},
     objects::Objects,
     storage::Storage,
 };
-
-/// Their configurations, of which no webhook is asked, or nobody could get rid of one that refuses everything.
-const CONFIGURATIONS: (&str, [&str; 2]) = (
-    "admissionregistration.k8s.io",
-    ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Webhooks {
     catalogue: InForce,
     storage: Arc<Storage>,
+    authorizer: Arc<Authorizer>,
     configured: Configured,
     /// Look again at what webhooks have changed.
     reinvoked: Vec<Box<dyn Plugin>>,
-}
-
-/// How a webhook wants to see a request: in a version of the resource.
-#[derive(Debug)]
-struct Seen<'a> {
-    def: &'a ResourceDef,
-    object: Cow<'a, Value>,
-    old: Cow<'a, Value>,
 }
 
 #[async_trait]
@@ -85,10 +73,11 @@ impl Webhooks {
     pub(super) fn new(
         catalogue: InForce,
         storage: Arc<Storage>,
+        authorizer: Arc<Authorizer>,
         reinvoked: Vec<Box<dyn Plugin>>,
     ) -> Self {
         let configured = Configured::new(&catalogue.load());
-        Self { catalogue, storage, configured, reinvoked }
+        Self { catalogue, storage, authorizer, configured, reinvoked }
     }
 
     /// Once all; and if one has changed something, again the plugins before them and those that wish to see what others
@@ -147,9 +136,9 @@ impl Webhooks {
         let patched = patched(&seen, &patch).map_err(ApiError::internal)?;
         let patched = match std::ptr::eq(seen.def, attributes.at.def) {
             true => patched,
-            false => catalogue.converted(patched, attributes.at.def)?,
+            false => self.storage.converted(patched, attributes.at.def).await?,
         };
-        *object = decoded(attributes, patched).map_err(ApiError::internal)?;
+        *object = changed::decoded(attributes, patched).map_err(ApiError::internal)?;
         *value = object.to_value()?;
         Ok(true)
     }
@@ -187,41 +176,21 @@ impl Webhooks {
         object: &'a Value,
         old: &'a Value,
     ) -> Result<Option<Seen<'a>>, ApiError> {
-        let rules = (&*hook.rules, hook.is_exact);
-        let Some(def) = matching::resource(rules, catalogue, attributes) else { return Ok(None) };
-        if !matching::object(&hook.objects, object, old)
-            || !self.namespace(hook, attributes, object).await?
-        {
-            return Ok(None);
-        }
-        let is_as_given = std::ptr::eq(def, attributes.at.def);
-        let converted = |given: &'a Value| match is_as_given || !is_of(given, attributes.at.def) {
-            true => Ok(Cow::Borrowed(given)),
-            false => catalogue.converted(given.clone(), def).map(Cow::Owned),
-        };
-        Ok(Some(Seen { def, object: converted(object)?, old: converted(old)? }))
-    }
-
-    /// Whether the namespace of the object is one that the webhook is for: a namespace itself counts by its own labels.
-    async fn namespace(
-        &self,
-        hook: &Hook,
-        attributes: &Attributes<'_>,
-        object: &Value,
-    ) -> Result<bool, ApiError> {
-        if hook.namespaces.is_everything() {
-            return Ok(true);
-        }
-        let at = attributes.at;
         let objects = Objects { catalogue: &self.catalogue, storage: &self.storage };
-        let is_itself = at.def.is_core("namespaces");
-        if is_itself && attributes.subresource.is_none() && object.is_object() {
-            return Ok(matching::labels(&hook.namespaces, object));
+        let seen = hook.criteria.seen(objects, catalogue, attributes, (object, old)).await?;
+        let Some(seen) = seen else { return Ok(None) };
+        if hook.conditions.is_empty() {
+            return Ok(Some(seen));
         }
-        let Some(name) = at.namespace.or(is_itself.then_some(at.name)) else { return Ok(true) };
-        let namespace: Option<Value> = objects.find("namespaces", None, name).await?;
-        let namespace = namespace.ok_or_else(|| ApiError::not_found("", "namespaces", name))?;
-        Ok(matching::labels(&hook.namespaces, &namespace))
+        let input = variables::of(attributes, &seen, &self.authorizer);
+        match hook.conditions.hold(&input) {
+            Ok(hold) => Ok(hold.then_some(seen)),
+            Err(why) if hook.ignores_failure => {
+                tracing::warn!(webhook = hook.name, why, "failed evaluating match conditions");
+                Ok(None)
+            }
+            Err(why) => Err(attributes.forbidden(&why)),
+        }
     }
 
     /// Asks one: nothing comes of it if it can't be asked and is not that important.
@@ -231,9 +200,8 @@ impl Webhooks {
         attributes: &Attributes<'_>,
         seen: &Seen<'_>,
     ) -> Result<Option<Verdict>, ApiError> {
-        let objects = Objects { catalogue: &self.catalogue, storage: &self.storage };
-        let question = review::Question::of(attributes, seen.def, &seen.object, &seen.old);
-        let called = hook.caller.call(objects, &question, hook.expected);
+        let question = review::Question::of(attributes, seen);
+        let called = hook.caller.call(self.storage.services(), &question, hook.expected);
         let answer = match attributes.sender {
             None => called.await,
             Some(sender) => tokio::select! {
@@ -256,6 +224,9 @@ impl Webhooks {
         };
         if let Some(sender) = attributes.sender {
             verdict.warnings.iter().for_each(|warning| sender.feedback.warn(warning.clone()));
+            for (key, value) in &verdict.annotations {
+                sender.feedback.annotate(format!("{}/{key}", hook.name), value.clone());
+            }
         }
         match verdict.refusal(&hook.name) {
             Some(refusal) => Err(refusal),
@@ -264,47 +235,11 @@ impl Webhooks {
     }
 }
 
-/// Whether no webhook is asked. The server's own writes are the other exemption: it makes its namespaces and endpoints
-/// before it serves anybody, so that a webhook that is down would keep it from starting, and with it whoever could
-/// remove the webhook.
-fn is_exempt(attributes: &Attributes<'_>) -> bool {
-    let (names, (group, plurals)) = (&attributes.at.def.names, CONFIGURATIONS);
-    let is_configuration = names.group == group && plurals.contains(&names.plural.as_str());
-    is_configuration || attributes.identity.is_server()
-}
-
 fn value_of(object: Option<&AnyObject>) -> Result<Value, ApiError> {
     object.map_or(Ok(Value::Null), AnyObject::to_value)
-}
-
-/// Whether this is an object of the resource itself, and not a Scale or the like.
-fn is_of(object: &Value, def: &ResourceDef) -> bool {
-    object["kind"] == *def.names.kind && object["apiVersion"] == def.api_version()
 }
 
 fn patched(seen: &Seen<'_>, text: &[u8]) -> Result<Value, ApiError> {
     let operations: Value = serde_json::from_slice(text).map_err(ApiError::internal)?;
     patch::apply_json(&seen.object, &operations)
-}
-
-/// The object that comes of a patch, as if its sender had brought it.
-fn decoded(attributes: &Attributes<'_>, value: Value) -> Result<AnyObject, ApiError> {
-    let at = attributes.at;
-    let mut object = match attributes.subresource {
-        Some(Subresource::Scale) => scale::decode(&value)?.object,
-        Some(Subresource::Binding) => of_type::<Binding>(&value)?,
-        Some(Subresource::Token) => of_type::<TokenRequest>(&value)?,
-        _ => at.def.decode(value, None)?.object,
-    };
-    let is_new = attributes.operation == Operation::Create;
-    let name = (!is_new || attributes.subresource.is_some()).then_some(at.name);
-    registry::place(object.metadata_mut(), at.namespace, name.filter(|name| !name.is_empty()))?;
-    if attributes.subresource.is_none() {
-        at.def.default(&mut object);
-    }
-    Ok(object)
-}
-
-fn of_type<K: Object>(value: &Value) -> Result<AnyObject, ApiError> {
-    strict::decode::<K>(value).map(AnyObject::new).map_err(ApiError::internal)
 }

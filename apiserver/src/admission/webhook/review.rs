@@ -1,15 +1,15 @@
 //! What a webhook is asked, and what it answers: `AdmissionReview`, in versions that say the same.
 
+use std::collections::BTreeMap;
+
 use api_machinery::ApiError;
 use api_types::meta::Status;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use registry::{ResourceDef, Subresource};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::matching;
-use crate::admission::{Attributes, Operation};
+use crate::admission::{Attributes, matching::Seen, request};
 
 const KIND: &str = "AdmissionReview";
 
@@ -37,45 +37,18 @@ pub(super) struct Verdict {
     /// A JSON patch, not yet read.
     pub(super) patch: Option<Vec<u8>>,
     pub(super) warnings: Vec<String>,
+    /// For the audit log.
+    pub(super) annotations: BTreeMap<String, String>,
 }
 
 impl Question {
-    /// About an object in the version of this definition.
-    pub(super) fn of(
-        attributes: &Attributes<'_>,
-        def: &ResourceDef,
-        object: &Value,
-        old: &Value,
-    ) -> Self {
-        let (at, uid) = (attributes.at, Uuid::new_v4().to_string());
-        let is_namespace = at.def.is_core("namespaces");
-        let namespace = at.namespace.or(is_namespace.then_some(at.name).filter(|n| !n.is_empty()));
-        let mut request = json!({
-            "uid": uid,
-            "kind": kind([object, old], def),
-            "resource": resource(def),
-            "requestKind": kind([object, old], def),
-            "requestResource": resource(at.def),
-            "operation": matching::name(attributes.operation),
-            "userInfo": attributes.identity.info(),
-            "object": object,
-            "oldObject": old,
-            "dryRun": attributes.dry_run,
-            "options": options(attributes),
-        });
-        if !std::ptr::eq(def, at.def) && attributes.subresource.is_none() {
-            request["requestKind"] = kind([&Value::Null; 2], at.def);
-        }
-        if let Some(subresource) = attributes.subresource.map(Subresource::name) {
-            request["subResource"] = subresource.into();
-            request["requestSubResource"] = subresource.into();
-        }
-        let named = [("name", Some(at.name).filter(|n| !n.is_empty())), ("namespace", namespace)];
-        for (field, name) in named {
-            if let Some(name) = name {
-                request[field] = name.into();
-            }
-        }
+    /// About a request, as the webhook wants to see it.
+    pub(super) fn of(attributes: &Attributes<'_>, seen: &Seen<'_>) -> Self {
+        let uid = Uuid::new_v4().to_string();
+        let mut request = request::request(attributes, seen);
+        request["uid"] = uid.clone().into();
+        request["object"] = seen.object.clone().into_owned();
+        request["oldObject"] = seen.old.clone().into_owned();
         Self { uid, request }
     }
 
@@ -87,51 +60,6 @@ impl Question {
 
 fn api_version(version: &str) -> String {
     format!("admission.k8s.io/{version}")
-}
-
-fn resource(def: &ResourceDef) -> Value {
-    let names = &def.names;
-    json!({ "group": names.group, "version": names.version, "resource": names.plural })
-}
-
-/// The kind of the object that is brought, or of the one that was there.
-fn kind(objects: [&Value; 2], def: &ResourceDef) -> Value {
-    let said = objects
-        .into_iter()
-        .find_map(|object| Some((object["apiVersion"].as_str()?, object["kind"].as_str()?)));
-    let (version, kind) = match said {
-        Some((version, kind)) => (version.to_owned(), kind),
-        None => (def.api_version(), def.names.kind.as_str()),
-    };
-    let (group, version) = version.split_once('/').unwrap_or(("", &version));
-    json!({ "group": group, "version": version, "kind": kind })
-}
-
-/// What else the sender wishes. A connection's options are its object.
-fn options(attributes: &Attributes<'_>) -> Value {
-    let Some(sender) = attributes.sender else { return Value::Null };
-    let kind = match attributes.operation {
-        Operation::Connect => return Value::Null,
-        Operation::Create => "CreateOptions",
-        Operation::Update if sender.is_patch => "PatchOptions",
-        Operation::Update => "UpdateOptions",
-        Operation::Delete => "DeleteOptions",
-    };
-    let mut options = json!(attributes.deletion);
-    if !options.is_object() {
-        options = json!({});
-        for field in ["fieldManager", "fieldValidation"] {
-            if let Some(given) = sender.query.get(field) {
-                options[field] = given.into();
-            }
-        }
-    }
-    if attributes.dry_run {
-        options["dryRun"] = json!(["All"]);
-    }
-    options["kind"] = kind.into();
-    options["apiVersion"] = "meta.k8s.io/v1".into();
-    options
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,6 +84,7 @@ struct Response {
     patch_type: Option<String>,
     #[serde(default)]
     warnings: Option<Vec<String>>,
+    audit_annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Reads an answer; fails with what is wrong with it (Kubernetes: `VerifyAdmissionResponse`).
@@ -182,6 +111,7 @@ pub(super) fn verdict(answer: &[u8], uid: &str, expected: Expected) -> Result<Ve
         status: response.status,
         patch,
         warnings: response.warnings.unwrap_or_default(),
+        annotations: response.audit_annotations.unwrap_or_default(),
     })
 }
 

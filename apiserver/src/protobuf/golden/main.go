@@ -1,6 +1,6 @@
-// Writes `messages.txt` and `golden/objects.json` from Kubernetes' own types. To renew both, in this folder:
+// Writes `messages.txt` and the JSON files in `golden/` from Kubernetes' own types. To renew them, in this folder:
 //
-//	go mod init golden && go get k8s.io/api@v0.37.2 k8s.io/apiextensions-apiserver@v0.37.2 && go mod tidy && go run . && rm go.mod go.sum
+//	go mod init golden && go get k8s.io/api@v0.37.2 k8s.io/apiextensions-apiserver@v0.37.2 k8s.io/kube-aggregator@v0.37.2 k8s.io/metrics@v0.37.2 && go mod tidy && go run . && rm go.mod go.sum
 package main
 
 import (
@@ -15,28 +15,38 @@ import (
 	"time"
 
 	admissionregistration "k8s.io/api/admissionregistration/v1"
+	apidiscovery "k8s.io/api/apidiscovery/v2"
 	apps "k8s.io/api/apps/v1"
 	authentication "k8s.io/api/authentication/v1"
 	authorization "k8s.io/api/authorization/v1"
 	autoscaling "k8s.io/api/autoscaling/v1"
 	autoscaling2 "k8s.io/api/autoscaling/v2"
+	batch "k8s.io/api/batch/v1"
 	certificates "k8s.io/api/certificates/v1"
 	coordination "k8s.io/api/coordination/v1"
 	core "k8s.io/api/core/v1"
 	discovery "k8s.io/api/discovery/v1"
+	events "k8s.io/api/events/v1"
 	flowcontrol "k8s.io/api/flowcontrol/v1"
 	networking "k8s.io/api/networking/v1"
+	node "k8s.io/api/node/v1"
+	policy "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
+	resources "k8s.io/api/resource/v1"
+	scheduling "k8s.io/api/scheduling/v1"
+	storage "k8s.io/api/storage/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
+	metrics "k8s.io/metrics/pkg/apis/metrics/v1beta1"
 )
 
 type message interface{ Marshal() ([]byte, error) }
 
-// The objects that clients send, by API version.
+// The objects that clients send or are answered with, by API version.
 var roots = []struct {
 	version string
 	object  message
@@ -45,13 +55,19 @@ var roots = []struct {
 	{"v1", &core.Event{}}, {"v1", &core.LimitRange{}}, {"v1", &core.Namespace{}}, {"v1", &core.Node{}}, {"v1", &core.PersistentVolume{}},
 	{"v1", &core.PersistentVolumeClaim{}}, {"v1", &core.PodTemplate{}}, {"v1", &core.ReplicationController{}}, {"v1", &core.ResourceQuota{}},
 	{"v1", &core.Secret{}}, {"v1", &core.Service{}},
-	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
+	{"v1", &core.ServiceAccount{}}, {"apps/v1", &apps.ControllerRevision{}}, {"apps/v1", &apps.DaemonSet{}}, {"apps/v1", &apps.Deployment{}},
 	{"apps/v1", &apps.ReplicaSet{}}, {"apps/v1", &apps.StatefulSet{}},
+	{"admissionregistration.k8s.io/v1", &admissionregistration.MutatingAdmissionPolicy{}},
+	{"admissionregistration.k8s.io/v1", &admissionregistration.MutatingAdmissionPolicyBinding{}},
 	{"admissionregistration.k8s.io/v1", &admissionregistration.MutatingWebhookConfiguration{}},
+	{"admissionregistration.k8s.io/v1", &admissionregistration.ValidatingAdmissionPolicy{}},
+	{"admissionregistration.k8s.io/v1", &admissionregistration.ValidatingAdmissionPolicyBinding{}},
 	{"admissionregistration.k8s.io/v1", &admissionregistration.ValidatingWebhookConfiguration{}},
 	{"apiextensions.k8s.io/v1", &apiextensions.CustomResourceDefinition{}},
 	{"autoscaling/v1", &autoscaling.HorizontalPodAutoscaler{}}, {"autoscaling/v1", &autoscaling.Scale{}},
 	{"autoscaling/v2", &autoscaling2.HorizontalPodAutoscaler{}},
+	{"batch/v1", &batch.CronJob{}}, {"batch/v1", &batch.Job{}},
+	{"policy/v1", &policy.Eviction{}}, {"policy/v1", &policy.PodDisruptionBudget{}},
 	{"coordination.k8s.io/v1", &coordination.Lease{}}, {"discovery.k8s.io/v1", &discovery.EndpointSlice{}},
 	{"flowcontrol.apiserver.k8s.io/v1", &flowcontrol.FlowSchema{}},
 	{"flowcontrol.apiserver.k8s.io/v1", &flowcontrol.PriorityLevelConfiguration{}},
@@ -68,14 +84,37 @@ var roots = []struct {
 	{"networking.k8s.io/v1", &networking.Ingress{}}, {"networking.k8s.io/v1", &networking.IngressClass{}},
 	{"networking.k8s.io/v1", &networking.NetworkPolicy{}},
 	{"certificates.k8s.io/v1", &certificates.CertificateSigningRequest{}},
+	{"apiregistration.k8s.io/v1", &apiregistration.APIService{}},
+	{"node.k8s.io/v1", &node.RuntimeClass{}}, {"storage.k8s.io/v1", &storage.CSIDriver{}},
+	{"storage.k8s.io/v1", &storage.CSINode{}}, {"storage.k8s.io/v1", &storage.CSIStorageCapacity{}},
+	{"storage.k8s.io/v1", &storage.StorageClass{}}, {"storage.k8s.io/v1", &storage.VolumeAttachment{}},
+	{"storage.k8s.io/v1", &storage.VolumeAttributesClass{}}, {"events.k8s.io/v1", &events.Event{}},
+	{"networking.k8s.io/v1", &networking.IPAddress{}}, {"networking.k8s.io/v1", &networking.ServiceCIDR{}},
+	{"scheduling.k8s.io/v1", &scheduling.PriorityClass{}}, {"resource.k8s.io/v1", &resources.DeviceClass{}},
+	{"resource.k8s.io/v1", &resources.ResourceClaim{}}, {"resource.k8s.io/v1", &resources.ResourceClaimTemplate{}},
+	{"resource.k8s.io/v1", &resources.ResourceSlice{}},
+	{"metrics.k8s.io/v1beta1", &metrics.NodeMetrics{}}, {"metrics.k8s.io/v1beta1", &metrics.PodMetrics{}},
+	{"v1", &meta.Status{}}, {"v1", &meta.APIVersions{}}, {"v1", &meta.APIGroup{}}, {"v1", &meta.APIGroupList{}},
+	{"v1", &meta.APIResourceList{}}, {"apidiscovery.k8s.io/v2", &apidiscovery.APIGroupDiscoveryList{}},
+	{"meta.k8s.io/v1", &meta.PartialObjectMetadata{}},
+}
+
+// Lists, which all have their metadata and their items under the same numbers: no lines of the table.
+var lists = []struct {
+	version string
+	object  message
+}{
+	{"v1", &core.ConfigMapList{}}, {"apps/v1", &apps.DeploymentList{}},
+	{"meta.k8s.io/v1", &meta.PartialObjectMetadataList{}},
 }
 
 // Types with a form of their own.
 var special = map[reflect.Type]string{
 	reflect.TypeFor[meta.Time](): "time", reflect.TypeFor[meta.MicroTime](): "microtime",
 	reflect.TypeFor[resource.Quantity](): "quantity", reflect.TypeFor[intstr.IntOrString](): "intorstring",
+	reflect.TypeFor[meta.Duration](): "duration", reflect.TypeFor[meta.Verbs](): "strings",
 	reflect.TypeFor[meta.FieldsV1](): "raw", reflect.TypeFor[[]byte](): "bytes",
-	reflect.TypeFor[apiextensions.JSON]():       "raw",
+	reflect.TypeFor[apiextensions.JSON](): "raw", reflect.TypeFor[runtime.RawExtension](): "raw",
 	reflect.TypeFor[authorization.ExtraValue](): "strings", reflect.TypeFor[certificates.ExtraValue](): "strings",
 	reflect.TypeFor[authentication.ExtraValue](): "strings", reflect.TypeFor[authentication.AttestationValue](): "strings",
 }
@@ -160,6 +199,9 @@ func fill(v reflect.Value, seen map[reflect.Type]bool) {
 	case *meta.MicroTime:
 		*x = meta.NewMicroTime(time.Unix(1700000000+count, 123456000).UTC())
 		return
+	case *meta.Duration:
+		*x = meta.Duration{Duration: time.Duration(count) * time.Second}
+		return
 	case *resource.Quantity:
 		*x = resource.MustParse(fmt.Sprint(count, "m"))
 		return
@@ -174,6 +216,9 @@ func fill(v reflect.Value, seen map[reflect.Type]bool) {
 		x.Raw = []byte(`{"f:data":{}}`)
 		return
 	case *apiextensions.JSON:
+		x.Raw = []byte(fmt.Sprintf(`{"n":%d}`, count))
+		return
+	case *runtime.RawExtension:
 		x.Raw = []byte(fmt.Sprintf(`{"n":%d}`, count))
 		return
 	case *[]byte:
@@ -230,28 +275,62 @@ func envelope(version string, object message) []byte {
 	return append([]byte("k8s\x00"), bytes...)
 }
 
+// A line for each object, of its protobuf and its JSON.
+func write(file string, lines [][]byte) {
+	text := append([]byte("[\n"), bytes.Join(lines, []byte(",\n"))...)
+	os.WriteFile(file, append(text, "\n]\n"...), 0o644)
+}
+
+// Each alternative once: filled, they are all there at the same time, which JSON can't say.
+func oneOfEach() message {
+	inner := apiextensions.JSONSchemaProps{Type: "string"}
+	array := apiextensions.JSONSchemaPropsOrArray{JSONSchemas: []apiextensions.JSONSchemaProps{inner, {}}}
+	outer := apiextensions.JSONSchemaProps{
+		Items:                &apiextensions.JSONSchemaPropsOrArray{Schema: &inner},
+		AllOf:                []apiextensions.JSONSchemaProps{{Items: &array}},
+		AdditionalItems:      &apiextensions.JSONSchemaPropsOrBool{Allows: true, Schema: &inner},
+		AdditionalProperties: &apiextensions.JSONSchemaPropsOrBool{Allows: true},
+		Not:                  &apiextensions.JSONSchemaProps{AdditionalProperties: &apiextensions.JSONSchemaPropsOrBool{}},
+		Dependencies: apiextensions.JSONSchemaDependencies{
+			"a": {Schema: &inner}, "b": {Property: []string{"c", "d"}},
+		},
+		Enum: []apiextensions.JSON{{Raw: []byte(`1`)}, {Raw: []byte(`"a"`)}},
+	}
+	validation := &apiextensions.CustomResourceValidation{OpenAPIV3Schema: &outer}
+	versions := []apiextensions.CustomResourceDefinitionVersion{{Name: "v1", Schema: validation}}
+	return &apiextensions.CustomResourceDefinition{Spec: apiextensions.CustomResourceDefinitionSpec{Versions: versions}}
+}
+
+// An object in both forms, filled if it says what was filled before.
+func both(version string, object message, seen map[reflect.Type]bool) []byte {
+	v := reflect.ValueOf(object).Elem()
+	if seen != nil {
+		fill(v, seen)
+	}
+	proto := envelope(version, object)
+	v.FieldByName("APIVersion").SetString(version)
+	v.FieldByName("Kind").SetString(v.Type().Name())
+	line, err := json.Marshal(map[string]any{"protobuf": proto, "json": object})
+	if err != nil {
+		panic(err)
+	}
+	return line
+}
+
 func main() {
 	table := map[string][]line{}
 	seen := map[reflect.Type]bool{}
-	var golden bytes.Buffer
-	golden.WriteString("[\n")
-	for i, root := range roots {
-		v := reflect.ValueOf(root.object).Elem()
-		describe(v.Type(), table)
-		fill(v, seen)
-		proto := envelope(root.version, root.object)
-		v.FieldByName("APIVersion").SetString(root.version)
-		v.FieldByName("Kind").SetString(v.Type().Name())
-		line, err := json.Marshal(map[string]any{"protobuf": proto, "json": root.object})
-		if err != nil {
-			panic(err)
-		}
-		if i > 0 {
-			golden.WriteString(",\n")
-		}
-		golden.Write(line)
+	var objects, ofLists [][]byte
+	for _, root := range roots {
+		describe(reflect.TypeOf(root.object).Elem(), table)
+		objects = append(objects, both(root.version, root.object, seen))
 	}
-	golden.WriteString("\n]\n")
+	for _, list := range lists {
+		ofLists = append(ofLists, both(list.version, list.object, map[reflect.Type]bool{}))
+	}
+	write("objects.json", objects)
+	write("lists.json", ofLists)
+	write("alternatives.json", [][]byte{both("apiextensions.k8s.io/v1", oneOfEach(), nil)})
 	names := []string{}
 	for name := range table {
 		names = append(names, name)
@@ -266,5 +345,4 @@ func main() {
 		}
 	}
 	os.WriteFile("../messages.txt", []byte(text.String()), 0o644)
-	os.WriteFile("objects.json", golden.Bytes(), 0o644)
 }

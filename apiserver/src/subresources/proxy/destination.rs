@@ -4,12 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use api_machinery::ApiError;
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::kubelet;
 use crate::{
+    admission::known_service_ranges,
     kubelet_client::{Kubelet, KubeletClient},
     query::ReadAt,
     request::RequestInfo,
@@ -93,17 +94,16 @@ pub(super) async fn find<'a>(
             SocketAddr::new(kubelet.address.ip(), port)
         }
     };
-    check(address, state.config.advertised(), state.config.service_cidr)?;
+    let services = known_service_ranges(state.objects(), state.config.service_cidr);
+    check(address, state.config.advertised(), &services)?;
     Ok(Destination::Server { scheme, address })
 }
 
 /// What is of this host alone, and the server itself, is not for who may but see a pod: a pod's address is what its
 /// status says, which others write. (Kubernetes: `IsProxyableIP`.)
-fn check(address: SocketAddr, own: SocketAddr, services: Ipv4Net) -> Result<(), ApiError> {
-    let is_service = match address.ip().to_canonical() {
-        IpAddr::V4(address) => services.contains(&address),
-        IpAddr::V6(_) => false,
-    };
+fn check(address: SocketAddr, own: SocketAddr, services: &[IpNet]) -> Result<(), ApiError> {
+    let ip = address.ip().to_canonical();
+    let is_service = services.iter().any(|range| range.contains(&ip));
     if is_global_unicast(address.ip()) && address != own && !is_service {
         return Ok(());
     }
@@ -195,8 +195,8 @@ async fn of_service(
 ) -> Result<SocketAddr, ApiError> {
     let service = state.objects().get("services", namespace, named.name).await?;
     let port = port_name(&service, named)?;
-    let (objects, read_at) = (state.objects(), ReadAt::MostRecent);
-    let slices = service_endpoints::slices(objects, namespace, named.name, read_at).await?;
+    state.storage.reach(ReadAt::MostRecent).await?;
+    let slices = service_endpoints::slices(state.storage.cache(), namespace, named.name)?;
     let mut endpoints = pods(&slices, port);
     while !endpoints.is_empty() {
         let random = Uuid::new_v4().as_u64_pair().1;
@@ -295,8 +295,8 @@ mod tests {
     #[test]
     fn nobody_is_led_to_the_server_itself_or_what_is_of_its_host_alone() {
         let own = "10.0.0.1:6443".parse().unwrap();
-        let services = "10.96.0.0/16".parse().unwrap();
-        let check = |address, own| super::check(address, own, services);
+        let services = ["10.96.0.0/16", "fd00:96::/112"].map(|range| range.parse().unwrap());
+        let check = |address, own| super::check(address, own, &services);
         for allowed in ["10.1.0.7:80", "10.0.0.1:80", "[fd00::1]:80", "8.8.8.8:53"] {
             assert!(check(allowed.parse().unwrap(), own).is_ok(), "{allowed}");
         }
@@ -313,6 +313,7 @@ mod tests {
             "10.0.0.1:6443",
             "10.96.0.1:443",
             "[::ffff:10.96.0.1]:443",
+            "[fd00:96::1]:443",
         ] {
             assert!(check(refused.parse().unwrap(), own).is_err(), "{refused}");
         }

@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
-use crate::peer::Peer;
+use crate::{
+    peer::Peer,
+    websocket::{tokens, without_token},
+};
 
 /// What is between two neighbours, and not for who is behind them (Go: `httputil.ReverseProxy`).
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -38,11 +41,9 @@ const OF_THE_ADDRESS: [HeaderName; 8] = [
     HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("service-worker-allowed"),
 ];
-/// What a token among the protocols of a WebSocket begins with.
-const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 
 /// Whether the client wants another protocol on its connection.
-pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let upgrade = |token: &str| token.eq_ignore_ascii_case("upgrade");
     headers.contains_key(header::UPGRADE)
         && tokens(headers, &header::CONNECTION).any(|token| upgrade(&token))
@@ -55,7 +56,7 @@ pub(super) fn host(parts: &Parts) -> Option<String> {
 }
 
 /// The headers that a request goes on with: what proves who the client is stays here.
-pub(super) fn onwards(parts: &Parts, upgrades: bool) -> HeaderMap {
+pub(crate) fn onwards(parts: &Parts, upgrades: bool) -> HeaderMap {
     let mut headers = passed(&parts.headers, upgrades);
     for name in [header::AUTHORIZATION, header::EXPECT].iter().chain(&ORIGINS) {
         headers.remove(name);
@@ -66,7 +67,11 @@ pub(super) fn onwards(parts: &Parts, upgrades: bool) -> HeaderMap {
     for name in identities {
         headers.remove(name);
     }
-    without_token(&mut headers);
+    headers = without_token(&headers);
+    // The links of a page are looked at on its way back.
+    if tokens(&headers, &header::ACCEPT).any(|kind| kind.starts_with("text/html")) {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
     if let Some(host) = host(parts).and_then(|host| HeaderValue::try_from(host).ok()) {
         headers.insert(FORWARDED_HOST, host.clone());
         headers.insert(header::HOST, host);
@@ -86,7 +91,7 @@ pub(super) fn onwards(parts: &Parts, upgrades: bool) -> HeaderMap {
 }
 
 /// The headers that an answer comes back with.
-pub(super) fn back(headers: &HeaderMap, upgrades: bool) -> HeaderMap {
+pub(crate) fn back(headers: &HeaderMap, upgrades: bool) -> HeaderMap {
     let mut headers = passed(headers, upgrades);
     for name in &OF_THE_ADDRESS {
         headers.remove(name);
@@ -95,7 +100,7 @@ pub(super) fn back(headers: &HeaderMap, upgrades: bool) -> HeaderMap {
 }
 
 /// Whether an answer changes to a protocol that the request asked for.
-pub(super) fn same_protocol(asked: &HeaderMap, answered: &HeaderMap) -> bool {
+pub(crate) fn same_protocol(asked: &HeaderMap, answered: &HeaderMap) -> bool {
     let mut changed = tokens(answered, &header::UPGRADE).peekable();
     let is_wanted =
         |to: String| tokens(asked, &header::UPGRADE).any(|it| it.eq_ignore_ascii_case(&to));
@@ -117,29 +122,6 @@ fn passed(headers: &HeaderMap, upgrades: bool) -> HeaderMap {
         passed.extend(protocols.iter().map(|it| (header::UPGRADE, it.clone())));
     }
     passed
-}
-
-fn without_token(headers: &mut HeaderMap) {
-    let given: Vec<_> = tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect();
-    if !given.iter().any(|protocol| protocol.starts_with(BEARER_PROTOCOL)) {
-        return;
-    }
-    let kept: Vec<_> = given.into_iter().filter(|it| !it.starts_with(BEARER_PROTOCOL)).collect();
-    headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
-    if let Some(kept) = Some(kept.join(", ")).filter(|kept| !kept.is_empty())
-        && let Ok(kept) = kept.try_into()
-    {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, kept);
-    }
-}
-
-/// The values of a header, which may be there several times and have several each.
-fn tokens(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + use<> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let tokens = values.flat_map(|value| value.split(','));
-    let tokens: Vec<_> =
-        tokens.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).collect();
-    tokens.into_iter()
 }
 
 /// Where an answer sends the client: what is absolute on one of the `hosts` that were asked is below the path that
@@ -246,12 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn pages_are_asked_for_as_text() {
+        let given = [("accept", "image/png, text/html;q=0.9"), ("accept-encoding", "gzip")];
+        assert!(!onwards(&parts(&given), false).contains_key("accept-encoding"));
+        let others = [("accept", "*/*"), ("accept-encoding", "gzip")];
+        assert!(onwards(&parts(&others), false).contains_key("accept-encoding"));
+    }
+
+    #[test]
     fn a_websocket_goes_on_without_the_token_among_its_protocols() {
-        let token = format!("chat, {BEARER_PROTOCOL}c2VjcmV0");
+        let token = "chat, base64url.bearer.authorization.k8s.io.c2VjcmV0";
         let given = [
             ("connection", "keep-alive, Upgrade"),
             ("upgrade", "websocket"),
-            ("sec-websocket-protocol", &token),
+            ("sec-websocket-protocol", token),
         ];
         let parts = parts(&given);
         assert!(asks_for_upgrade(&parts.headers));

@@ -13,7 +13,7 @@ use crate::body;
 
 /// What comes of a client, as it comes and no faster than it is read. If who reads it has had enough, the rest is taken
 /// from the client all the same, for so long: most read an answer only when they have sent all.
-pub(super) fn led_on<B>(mut body: Pin<Box<B>>, patience: Duration) -> reqwest::Body
+pub(crate) fn led_on<B>(mut body: Pin<Box<B>>, patience: Duration) -> reqwest::Body
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -3,8 +3,9 @@
 //! (Kubernetes: `apimachinery/pkg/util/proxy/upgradeaware.go` and `transport.go`.)
 
 mod destination;
-mod headers;
+pub(crate) mod headers;
 mod led_on;
+mod pages;
 
 use std::pin::Pin;
 
@@ -15,7 +16,8 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use serde_json::json;
 
-use self::{destination::Destination, led_on::led_on};
+use self::destination::Destination;
+pub(crate) use self::led_on::led_on;
 use super::connection;
 use crate::{
     admission::{Attributes, Operation},
@@ -27,7 +29,7 @@ use crate::{
     storage::Address,
 };
 
-const UNASKED: &str =
+pub(crate) const UNASKED: &str =
     "error trying to reach service: it changes to a protocol that it was not asked for";
 
 /// A request that is to be led on.
@@ -98,7 +100,7 @@ async fn admit(state: &State, request: Request<'_>) -> Result<(), ApiError> {
 }
 
 /// The client's connection, if it wants another protocol on it.
-fn upgrade(parts: &Parts) -> Option<OnUpgrade> {
+pub(crate) fn upgrade(parts: &Parts) -> Option<OnUpgrade> {
     parts.extensions.get().filter(|_| headers::asks_for_upgrade(&parts.headers)).cloned()
 }
 
@@ -139,7 +141,7 @@ fn builder(
 }
 
 /// The answer's head.
-fn begun(answer: &reqwest::Response, upgrades: bool) -> Response {
+pub(crate) fn begun(answer: &reqwest::Response, upgrades: bool) -> Response {
     let mut response = Response::default();
     *response.status_mut() = answer.status();
     *response.headers_mut() = headers::back(answer.headers(), upgrades);
@@ -154,16 +156,21 @@ fn led_back(
     answer: reqwest::Response,
 ) -> Response {
     let mut response = begun(&answer, false);
+    let path = parts.uri.path();
+    let path = &path[path.find(|it| it != '/').unwrap_or(1).saturating_sub(1)..];
+    let prefix = path.strip_suffix(&*info.remainder).unwrap_or(path).to_owned();
+    let hosts = [destination.host(), headers::host(parts).unwrap_or_default()];
+    let link = move |given: &str| headers::location(given, &hosts, &prefix);
     let location = response.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
-    if let Some(location) = location {
-        let path = parts.uri.path();
-        let path = &path[path.find(|it| it != '/').unwrap_or(1).saturating_sub(1)..];
-        let prefix = path.strip_suffix(&*info.remainder).unwrap_or(path);
-        let hosts = [destination.host(), headers::host(parts).unwrap_or_default()];
-        if let Ok(location) = headers::location(location, &hosts, prefix).try_into() {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
+    if let Some(Ok(location)) = location.map(|given| link(given).try_into()) {
+        response.headers_mut().insert(header::LOCATION, location);
     }
-    *response.body_mut() = Body::from_stream(answer.bytes_stream());
+    let is_whole = parts.method != Method::HEAD && answer.status() != StatusCode::PARTIAL_CONTENT;
+    *response.body_mut() = if is_whole && pages::is_page(answer.headers()) {
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        Body::from_stream(pages::with_links(answer.bytes_stream(), link))
+    } else {
+        Body::from_stream(answer.bytes_stream())
+    };
     response
 }

@@ -2,6 +2,7 @@
 //! one that a kubelet asks for itself (Kubernetes: `pkg/controller/certificates/approver`). Certificates for serving are
 //! approved too, which Kubernetes leaves to the administrator.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use api_types::api::authorization::v1::{
@@ -25,7 +26,8 @@ pub(crate) fn register(context: &Context) -> Registered {
     let queue = super::queue(context);
     let informers = context.informers.clone();
     let (client, pods) = (context.client(), context.settings.pod_network);
-    let approver = Approver { client, pods, informers: informers.clone() };
+    let reserved = context.settings.reserved_addresses.clone();
+    let approver = Approver { client, pods, reserved, informers: informers.clone() };
     let Informers { certificate_signing_requests, nodes, services, endpoints, .. } = &informers;
     let registered = Registered::new(approver, queue);
     registered.reads(certificate_signing_requests).reads(nodes).reads(services).reads(endpoints)
@@ -35,6 +37,8 @@ struct Approver {
     client: Client,
     /// Where pod addresses come from.
     pods: Network,
+    /// No node's.
+    reserved: Vec<IpAddr>,
     informers: Informers,
 }
 
@@ -91,7 +95,8 @@ impl Approver {
     /// What is no node's.
     fn foreign(&self) -> serving::Foreign {
         let servers = self.informers.endpoints.get(&ObjectKey::new("default", "kubernetes"));
-        serving::Foreign::new(self.pods, &self.informers.services.list(), servers.as_deref())
+        let services = self.informers.services.list();
+        serving::Foreign::new(self.pods, &services, servers.as_deref(), &self.reserved)
     }
 
     /// Whether who asks may have such a certificate.

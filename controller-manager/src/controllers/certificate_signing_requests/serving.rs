@@ -20,7 +20,8 @@ pub(super) fn is_one(csr: &Csr, request: &Request) -> bool {
         && kubelet::check_serving(request, usages(csr)).is_ok()
 }
 
-/// Addresses that are no node's, whatever it says: of pods, of Services, of the API servers, and of every host alike.
+/// Addresses that are no node's, whatever it says: of pods, of Services, of the API servers, of every host alike, and those
+/// that somebody has said are others'.
 #[derive(Debug)]
 pub(super) struct Foreign {
     pods: Network,
@@ -33,13 +34,14 @@ impl Foreign {
         pods: Network,
         services: &[Arc<Service>],
         servers: Option<&Endpoints>,
+        reserved: &[IpAddr],
     ) -> Self {
-        let specs = services.iter().filter_map(|service| service.spec.as_ref());
-        let of_services =
-            specs.flat_map(|spec| spec.cluster_ip.iter().chain(spec.cluster_ips.iter().flatten()));
+        let of_services = services.iter().flat_map(|service| addresses(service));
         let subsets = servers.and_then(|servers| servers.subsets.as_ref()).into_iter().flatten();
         let of_servers = subsets.flat_map(|it| it.addresses.iter().flatten()).map(|it| &it.ip);
-        let taken = of_services.chain(of_servers).filter_map(|address| address.parse().ok());
+        let parsed =
+            of_services.chain(of_servers).filter_map(|address| address.parse::<IpAddr>().ok());
+        let taken = parsed.chain(reserved.iter().copied()).map(|it| it.to_canonical());
         Self { pods, taken: taken.collect() }
     }
 
@@ -47,6 +49,18 @@ impl Foreign {
         let address = address.to_canonical();
         address.is_loopback() || self.pods.contains(address) || self.taken.contains(&address)
     }
+}
+
+/// At which clients look for a Service, in the cluster and from outside.
+fn addresses(service: &Service) -> impl Iterator<Item = &String> {
+    let spec = service.spec.as_ref();
+    let virtual_ip = spec.and_then(|spec| spec.cluster_ip.as_ref());
+    let virtual_ips = spec.and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten();
+    let outside = spec.and_then(|spec| spec.external_ips.as_ref()).into_iter().flatten();
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let balancers = balancer.and_then(|it| it.ingress.as_ref()).into_iter().flatten();
+    let of_balancers = balancers.filter_map(|it| it.ip.as_ref());
+    virtual_ip.into_iter().chain(virtual_ips).chain(outside).chain(of_balancers)
 }
 
 /// Whether all that the request names is its node's, and no other's: a node says itself which addresses it has, so names
@@ -99,7 +113,20 @@ mod tests {
     #[test]
     fn a_node_has_certificates_for_its_own_name_and_addresses_alone() {
         let nodes = [
-            node("n1", &["10.0.0.1", "10.0.0.9", "web", "10.244.0.1", "10.96.0.1", "127.0.0.1"]),
+            node("n1", &["10.0.0.1", "10.0.0.9", "web"]),
+            node(
+                "liar",
+                &[
+                    "10.244.0.1",
+                    "fd00:10:244::1",
+                    "10.96.0.1",
+                    "fd00:10:96::1",
+                    "127.0.0.1",
+                    "192.0.2.1",
+                    "192.0.2.2",
+                    "10.0.0.100",
+                ],
+            ),
             node("n2", &["10.0.0.2", "10.0.0.9"]),
             node("kubernetes.default.svc", &[]),
             node("hook.team.svc", &[]),
@@ -123,9 +150,20 @@ mod tests {
         check("n1", &["n1", "10.0.0.9"], false);
         check("n1", &["kubernetes.default"], false);
         check("n3", &["n3"], false);
+        check("n1", &["n1", "web"], false);
         // It says that these are its own.
-        for other in ["web", "10.244.0.1", "10.96.0.1", "127.0.0.1"] {
-            check("n1", &["n1", other], false);
+        check("liar", &["liar"], true);
+        for other in [
+            "10.244.0.1",
+            "fd00:10:244::1",
+            "10.96.0.1",
+            "fd00:10:96::1",
+            "127.0.0.1",
+            "192.0.2.1",
+            "192.0.2.2",
+            "10.0.0.100",
+        ] {
+            check("liar", &["liar", other], false);
         }
         check("claiming", &["claiming", "10.0.0.3"], false);
         check("claimed", &["claimed"], false);
@@ -134,14 +172,20 @@ mod tests {
         }
     }
 
-    /// The API server is at 10.0.0.3.
+    /// The API server is at 10.0.0.3, and at 10.0.0.100 what leads to several of them.
     fn foreign() -> Foreign {
-        let pods = Network::new("10.244.0.0/16".parse().unwrap(), 24).unwrap();
-        let service = json!({"spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}});
+        let pods = crate::network::tests::network("10.244.0.0/16,fd00:10:244::/56");
+        let ips = ["10.96.0.1", "fd00:10:96::1"];
+        let service = json!({"spec": {"clusterIP": ips[0], "clusterIPs": ips}});
         let headless = json!({"spec": {"clusterIP": "None"}});
-        let services = [service, headless];
+        let outside = json!({
+            "spec": {"externalIPs": ["192.0.2.1"]},
+            "status": {"loadBalancer": {"ingress": [{"hostname": "x"}, {"ip": "192.0.2.2"}]}},
+        });
+        let services = [service, headless, outside];
         let services = services.map(|it| Arc::new(serde_json::from_value::<Service>(it).unwrap()));
         let servers = json!({"subsets": [{"addresses": [{"ip": "10.0.0.3"}]}]});
-        Foreign::new(pods, &services, Some(&serde_json::from_value(servers).unwrap()))
+        let servers: Endpoints = serde_json::from_value(servers).unwrap();
+        Foreign::new(pods, &services, Some(&servers), &["10.0.0.100".parse().unwrap()])
     }
 }

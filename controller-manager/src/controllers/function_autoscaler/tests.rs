@@ -25,7 +25,8 @@ impl World {
     async fn new(spec: Value) -> Self {
         let plane = ControlPlane::start().await;
         let client = plane.client();
-        let context = context(plane.listwatch(), WorkersArgs::default());
+        let context =
+            context(plane.listwatch_as("kube-controller-manager"), WorkersArgs::default());
         let mut tasks = JoinSet::new();
         let registered = register(&context, Pools::new(&context), &mut tasks);
         context.informers.start(&context.listwatch, &mut tasks);

@@ -23,7 +23,10 @@ struct Stage {
 impl Stage {
     async fn new(spec: Value) -> Self {
         let plane = ControlPlane::start().await;
-        let context = crate::controllers::tests::context(plane.listwatch(), WorkersArgs::default());
+        let context = crate::controllers::tests::context(
+            plane.listwatch_as("kube-controller-manager"),
+            WorkersArgs::default(),
+        );
         let mut controller = GpuJobs::new(&context);
         controller.clock = Clock::starting_at(START.parse().unwrap());
         let stage = Self { plane, controller, key: ObjectKey::new("default", "add") };

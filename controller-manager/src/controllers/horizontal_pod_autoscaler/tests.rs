@@ -47,7 +47,7 @@ impl World {
         prometheus_url: Option<String>,
         make: impl FnOnce(&Context, &mut JoinSet<()>) -> T,
     ) -> (Self, T) {
-        let listwatch = plane.listwatch();
+        let listwatch = plane.listwatch_as("kube-controller-manager");
         let mut context = context(listwatch.clone(), WorkersArgs::default());
         context.settings.prometheus_url = prometheus_url;
         let client = plane.client();

@@ -34,13 +34,18 @@ use self::status::Problem;
 
 const NAME: &str = "ingress-controller";
 
-pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered {
-    let queue = Arc::new(WorkQueue::default());
+/// The Secrets with certificates, which others read, too.
+pub(super) fn certificates(context: &Context, tasks: &mut JoinSet<()>) -> Arc<Informer<Secret>> {
     let secrets = Arc::new(Informer::default());
+    tasks.spawn(follow(Api::all(context.client()), secrets.clone()));
+    secrets
+}
+
+pub(super) fn register(context: &Context, secrets: &Arc<Informer<Secret>>) -> Registered {
+    let queue = Arc::new(WorkQueue::default());
     let informers = context.informers.clone();
     watch_ingresses(&informers, &queue);
-    watch_others(&informers, &secrets, &queue);
-    tasks.spawn(follow(Api::all(context.client()), secrets.clone()));
+    watch_others(&informers, secrets, &queue);
     let controller = Ingresses {
         router: Router { client: context.client(), informers: informers.clone() },
         client: context.client(),
@@ -51,7 +56,7 @@ pub(super) fn register(context: &Context, tasks: &mut JoinSet<()>) -> Registered
     };
     let Informers { dnses, ingresses, ingress_classes, services, nodes, .. } = &context.informers;
     let registered = Registered::new(controller, queue).reads(dnses).reads(ingresses);
-    registered.reads(ingress_classes).reads(services).reads(nodes).reads(&*secrets)
+    registered.reads(ingress_classes).reads(services).reads(nodes).reads(&**secrets)
 }
 
 /// Of all Secrets only those with certificates are held.

@@ -29,6 +29,7 @@ use crate::frame::{
     reason,
 };
 use content::{Content, Outcome};
+use fault::Fault;
 use finalizer::{FINALIZER, is_leaving, is_ours};
 
 const NAME: &str = "namespace-controller";
@@ -133,9 +134,12 @@ impl Namespaces {
         }
     }
 
-    /// Nothing is left of what was known. There may be kinds that are newer than that.
+    /// Nothing is left of what was known. There may be kinds that are newer than that, or whose server does not say by now.
     async fn finish(&self, namespace: &Namespace, known: &Resources) -> Result<Next, Error> {
         let now = self.discovery.fresh().await.step("discovering resources")?;
+        if let Some(why) = conditions::discovery_failure(&now.failing) {
+            return Err(Fault::Undiscovered(why).into());
+        }
         if now.all.len() != known.all.len()
             || now.all.iter().any(|found| !known.all.contains(found))
         {

@@ -1,5 +1,7 @@
 //! The controller against the API server, with stores that are told what to show.
 
+use std::collections::VecDeque;
+
 use api_types::api::core::v1::{ConfigMap, ServiceAccount};
 use api_types::jiff::Timestamp;
 use api_types::meta::Time;
@@ -232,14 +234,23 @@ async fn without_discovery_a_namespace_is_not_let_go() {
 
 impl Stage {
     /// Once, discovery answers this for the core group instead of what is true.
-    fn with_discovered(mut self, resources: Value) -> Self {
-        let group = json!({"metadata": {}, "versions": [{"version": "v1", "freshness": "Current", "resources": resources}]});
-        let answer = json!({"apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "items": [group]});
-        let (answer, client) = (Mutex::new(Some(answer)), self.plane.client());
+    fn with_discovered(self, resources: Value) -> Self {
+        let version = json!({"version": "v1", "freshness": "Current", "resources": resources});
+        self.with_versions([json!([version])])
+    }
+
+    /// The same with all versions, of several answers one after the other.
+    fn with_versions<const N: usize>(mut self, versions: [Value; N]) -> Self {
+        let answer = |versions: Value| {
+            let group = json!({"metadata": {}, "versions": versions});
+            json!({"apiVersion": "apidiscovery.k8s.io/v2", "kind": "APIGroupDiscoveryList", "items": [group]})
+        };
+        let answers = VecDeque::from(versions.map(answer));
+        let (answers, client) = (Mutex::new(answers), self.plane.client());
         let service = tower::service_fn(move |request: http::Request<Body>| {
             let is_asked = request.uri().path() == "/api";
             let (answer, client) =
-                (is_asked.then(|| answer.lock().take()).flatten(), client.clone());
+                (is_asked.then(|| answers.lock().pop_front()).flatten(), client.clone());
             async move {
                 match answer {
                     Some(answer) => {
@@ -263,6 +274,18 @@ async fn kinds_that_have_come_since_discovery_are_looked_through_before_the_name
     stage.maps().get("a").await.unwrap();
     assert_eq!(stage.reconcile().await.unwrap(), Next::Change);
     assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_by_the_end_holds_up_the_namespace() {
+    let current = json!({"version": "v1", "freshness": "Current", "resources": []});
+    let stale = json!({"version": "v0", "freshness": "Stale", "resources": []});
+    let versions = [json!([current]), json!([current, stale])];
+    let stage = Stage::leaving(&[]).await.with_versions(versions);
+    let error = stage.reconcile().await.unwrap_err();
+    let message = error.reason();
+    assert!(message.contains("v0: stale GroupVersion discovery: v0"), "{message}");
+    assert!(stage.namespaces().get_opt(TEAM).await.unwrap().is_some());
 }
 
 #[tokio::test]

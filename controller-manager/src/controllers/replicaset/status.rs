@@ -32,7 +32,7 @@ pub(super) fn of(
     let active: Vec<&Arc<Pod>> = owned.iter().filter(|pod| pods::is_active(pod)).collect();
     let min_ready = set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or_default();
     let waits: Vec<i64> =
-        active.iter().filter_map(|pod| until_available(pod, min_ready, now)).collect();
+        active.iter().filter_map(|pod| pods::until_available(pod, min_ready, now)).collect();
     let status = ReplicaSetStatus {
         replicas: count(&active, |_| true),
         fully_labeled_replicas: Some(count(&active, |pod| has_template_labels(set, pod))),
@@ -51,13 +51,6 @@ pub(super) fn of(
 
 fn count(pods: &[&Arc<Pod>], is: impl Fn(&Pod) -> bool) -> i32 {
     pods.iter().filter(|pod| is(pod)).count().try_into().unwrap_or(i32::MAX)
-}
-
-/// Seconds until a ready pod has been ready long enough; `None` if it is not ready.
-fn until_available(pod: &Pod, min_ready: i32, now: Timestamp) -> Option<i64> {
-    let ready = pods::ready_condition(pod).filter(|_| pods::is_ready(pod))?;
-    let since = ready.last_transition_time.as_ref().map_or(now, |time| time.0);
-    Some(since.as_second() + i64::from(min_ready) - now.as_second())
 }
 
 fn has_template_labels(set: &ReplicaSet, pod: &Pod) -> bool {

@@ -18,7 +18,10 @@ impl Stage {
     /// With a set `web`, which the store shows.
     async fn set(replicas: i32) -> Self {
         let plane = ControlPlane::start().await;
-        let context = crate::controllers::tests::context(plane.listwatch(), WorkersArgs::default());
+        let context = crate::controllers::tests::context(
+            plane.listwatch_as("kube-controller-manager"),
+            WorkersArgs::default(),
+        );
         let controller = ReplicaSets::new(&context);
         let set = replica_set("web").replicas(replicas).build();
         let api = Api::<ReplicaSet>::namespaced(plane.client(), "default");

@@ -11,7 +11,7 @@ use std::time::Duration;
 use api_machinery::Quantity;
 use api_machinery::amounts::{self, Amounts};
 use api_machinery::quota::{self, GroupResource, Item};
-use api_types::api::core::v1::{Pod, ResourceQuota, Service};
+use api_types::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -42,8 +42,13 @@ pub(super) fn register(context: &Context, monitors: &Monitors) -> Registered {
         informers: context.informers.clone(),
         rests: Mutex::default(),
     };
-    let Informers { resource_quotas, pods, services, .. } = &context.informers;
-    Registered::new(controller, queue).reads(resource_quotas).reads(pods).reads(services)
+    let Informers { resource_quotas, pods, services, persistent_volume_claims, .. } =
+        &context.informers;
+    Registered::new(controller, queue)
+        .reads(resource_quotas)
+        .reads(pods)
+        .reads(services)
+        .reads(persistent_volume_claims)
 }
 
 fn watch(context: &Context, monitors: &Monitors, queue: &Arc<WorkQueue>) {
@@ -71,9 +76,17 @@ fn watch(context: &Context, monitors: &Monitors, queue: &Arc<WorkQueue>) {
         let is_same = |old: &Service, new: &Service| amounts::are_equal(&usage(old), &usage(new));
         of_services.less(("", "services"), change, is_same);
     });
+    let (clock, of_claims) = (context.clock, about.clone());
+    informers.persistent_volume_claims.on_change(move |change: &Change<PersistentVolumeClaim>| {
+        let usage = |claim: &PersistentVolumeClaim| Item::Claim(claim).usage(clock.now());
+        let is_same = |old: &PersistentVolumeClaim, new: &PersistentVolumeClaim| {
+            amounts::are_equal(&usage(old), &usage(new))
+        };
+        of_claims.less(("", "persistentvolumeclaims"), change, is_same);
+    });
     monitors.on_removal(move |resource, namespace| {
         // Of those, more than that is looked at.
-        if !matches!(resource, ("", "pods" | "services")) {
+        if !matches!(resource, ("", "pods" | "services" | "persistentvolumeclaims")) {
             about.look(resource, namespace);
         }
     });
@@ -201,6 +214,11 @@ impl ResourceQuotas {
                 ("", "services") => {
                     let services = self.informers.services.filter_in(namespace, |_| true);
                     services.iter().for_each(|service| add(Item::Service(service), None));
+                }
+                ("", "persistentvolumeclaims") => {
+                    let claims = &self.informers.persistent_volume_claims;
+                    let claims = claims.filter_in(namespace, |_| true);
+                    claims.iter().for_each(|claim| add(Item::Claim(claim), None));
                 }
                 other => {
                     let number = self.number(other, namespace).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api_machinery::IpFamily;
 use api_types::IntOrString;
 use api_types::api::core::v1::{Container, ObjectReference, Pod, Service, ServicePort};
 
@@ -32,22 +33,17 @@ pub(super) struct Port {
     pub(super) app_protocol: Option<String>,
 }
 
-/// The backends of a Service, in the order of their addresses.
-pub(super) fn of(service: &Service, selected: &[Arc<Pod>]) -> Vec<Backend> {
+/// The backends of a Service that have an address of the family, in the order of these.
+pub(super) fn of(service: &Service, selected: &[Arc<Pod>], family: IpFamily) -> Vec<Backend> {
     let mut backends: Vec<Backend> =
-        selected.iter().filter_map(|pod| backend(service, pod)).collect();
+        selected.iter().filter_map(|pod| backend(service, pod, family)).collect();
     backends.sort_by(|a, b| a.ip.cmp(&b.ip));
     backends
 }
 
 /// A pod that has an address and has not ended.
-fn backend(service: &Service, pod: &Pod) -> Option<Backend> {
-    let ip = pod
-        .status
-        .as_ref()?
-        .pod_ip
-        .clone()
-        .filter(|ip| !ip.is_empty() && !pods::is_finished(pod))?;
+fn backend(service: &Service, pod: &Pod, family: IpFamily) -> Option<Backend> {
+    let ip = pods::address(pod, family).filter(|_| !pods::is_finished(pod))?.to_string();
     let spec = service.spec.as_ref()?;
     let serving = pods::is_ready(pod);
     let terminating = pods::is_terminating(pod);
@@ -114,7 +110,7 @@ pub(super) mod tests {
         let mut service = json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"namespace": "ns", "name": "web", "uid": "s"},
-            "spec": {"selector": {"app": "web"}, "ports": ports},
+            "spec": {"selector": {"app": "web"}, "ports": ports, "ipFamilies": ["IPv4"]},
         });
         for (name, value) in more.as_object().into_iter().flatten() {
             service["spec"][name] = value.clone();
@@ -147,7 +143,8 @@ pub(super) mod tests {
                 + &flag(backend.terminating, "t");
             format!("{} {flags} {}", backend.ip, ports.join(","))
         };
-        let got: Vec<String> = of(service, &typed(pods)).iter().map(describe).collect();
+        let got: Vec<String> =
+            of(service, &typed(pods), IpFamily::V4).iter().map(describe).collect();
         assert_eq!(got, expected);
     }
 
@@ -188,7 +185,21 @@ pub(super) mod tests {
         let mut named = pod("a", "10.0.0.1", true);
         named["spec"]["hostname"] = json!("first");
         named["spec"]["subdomain"] = json!("web");
-        let backends = of(&service(json!([]), json!({})), &typed(&[named]));
+        let backends = of(&service(json!([]), json!({})), &typed(&[named]), IpFamily::V4);
         assert_eq!(backends[0].hostname.as_deref(), Some("first"));
+    }
+
+    #[test]
+    fn of_each_family_pods_are_backends_by_their_address_of_it() {
+        let service = service(json!([{"port": 80}]), json!({}));
+        let mut both = pod("both", "10.0.0.2", true);
+        both["status"]["podIPs"] = json!([{"ip": "10.0.0.2"}, {"ip": "fd00:0::2"}]);
+        let pods = typed(&[pod("v6", "fd00::1", true), both, pod("v4", "10.0.0.1", true)]);
+        let ips = |family| {
+            let backends = of(&service, &pods, family).into_iter();
+            backends.map(|it| it.ip).collect::<Vec<_>>()
+        };
+        assert_eq!(ips(IpFamily::V4), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(ips(IpFamily::V6), ["fd00::1", "fd00::2"]);
     }
 }

@@ -8,7 +8,7 @@ use api_types::meta::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
 
-use super::{backends, is_headless, subsets, watch_services_and_pods};
+use super::{backends, is_headless, primary_family, subsets, watch_services_and_pods};
 use crate::context::Context;
 use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
 use crate::indexes::Selecting;
@@ -79,7 +79,8 @@ impl Controls {
     ) -> Result<(), Error> {
         let Some(selector) = service.selector() else { return Ok(()) };
         let selected = self.informers.pods.selected(&key.namespace, &selector);
-        let wanted = wanted(service, &backends::of(service, &selected), current);
+        let backends = backends::of(service, &selected, primary_family(service));
+        let wanted = wanted(service, &backends, current);
         if current == Some(&wanted) {
             return Ok(());
         }
@@ -149,6 +150,7 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use api_machinery::IpFamily;
     use kube::runtime::watcher::Event;
     use serde_json::json;
 
@@ -162,7 +164,7 @@ mod tests {
             .map(|n| pod(&format!("p{n}"), &format!("10.0.{}.{}", n / 256, n % 256), true))
             .collect();
         let with = |count: usize, current: Option<&Endpoints>| {
-            wanted(&service, &backends::of(&service, &typed(&pods[..count])), current)
+            wanted(&service, &backends::of(&service, &typed(&pods[..count]), IpFamily::V4), current)
         };
         let told = |endpoints: &Endpoints| {
             endpoints.metadata.annotations.as_ref().and_then(|a| a.get(OVER_CAPACITY.0)).cloned()

@@ -4,6 +4,9 @@
 
 mod backends;
 mod endpoints;
+mod mirror;
+mod mirrored_slices;
+mod slice_writer;
 mod slices;
 mod subsets;
 mod topology;
@@ -11,12 +14,14 @@ mod wanted_slices;
 
 use std::sync::Arc;
 
+use api_machinery::IpFamily;
 use api_types::api::core::v1::{Pod, Service};
 
 use crate::frame::{Change, ObjectKey, WorkQueue};
 use crate::informers::Informers;
 
 pub(super) use endpoints::register as register_endpoints;
+pub(super) use mirror::register as register_mirror;
 pub(super) use slices::register as register_slices;
 
 /// Has every change that can matter to a Service's endpoints put the Service's key into the queue.
@@ -39,4 +44,44 @@ fn watch_services_and_pods(informers: &Informers, queue: &Arc<WorkQueue>) {
 
 fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.as_deref() == Some("None"))
+}
+
+/// Those of its addresses, the primary one first (Kubernetes: `getAddressTypesForService`).
+fn families(service: &Service) -> Vec<IpFamily> {
+    let spec = service.spec.as_ref();
+    let named = spec.and_then(|spec| spec.ip_families.as_ref()).into_iter().flatten();
+    let named: Vec<_> = named.filter_map(|name| IpFamily::named(name)).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    // Of an API server that does not say.
+    let ip = spec.and_then(|spec| spec.cluster_ip.as_ref());
+    let of_ip = ip.and_then(|ip| IpFamily::of_text(ip));
+    of_ip.map_or_else(|| IpFamily::ALL.to_vec(), |family| vec![family])
+}
+
+fn primary_family(service: &Service) -> IpFamily {
+    families(service).first().copied().unwrap_or(IpFamily::V4)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_service_has_the_families_that_it_says_or_that_its_address_says() {
+        let check = |spec: Value, expected: &[IpFamily]| {
+            let service: Service = serde_json::from_value(json!({"spec": spec})).unwrap();
+            assert_eq!(families(&service), expected, "{spec}");
+            assert_eq!(primary_family(&service), expected[0], "{spec}");
+        };
+        let (v4, v6) = (IpFamily::V4, IpFamily::V6);
+        check(json!({"ipFamilies": ["IPv6"], "clusterIP": "None"}), &[v6]);
+        check(json!({"ipFamilies": ["IPv6", "IPv4"]}), &[v6, v4]);
+        check(json!({"clusterIP": "fd00::1"}), &[v6]);
+        check(json!({"clusterIP": "10.96.0.1"}), &[v4]);
+        check(json!({"clusterIP": "None"}), &[v4, v6]);
+    }
 }

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use api_types::api::core::v1::{Node, Service};
 use api_types::api::discovery::v1::EndpointSlice;
-use futures::future::try_join_all;
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
 
-use super::wanted_slices::{MANAGED_BY, SERVICE_NAME, plan};
-use super::{backends, watch_services_and_pods};
+use super::slice_writer::SliceWriter;
+use super::wanted_slices::{CONTROLLER, Plan, SERVICE_NAME, plan, service_of};
+use super::watch_services_and_pods;
 use crate::context::Context;
-use crate::frame::{
-    Change, Controller, Error, Expectations, Next, ObjectKey, Registered, Step, WorkQueue,
-};
+use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, WorkQueue};
 use crate::indexes::Selecting;
 use crate::informers::Informers;
 
@@ -29,14 +25,11 @@ pub(crate) fn register(context: &Context) -> Registered {
     watch_zones(&context.informers, &queue);
     let wanted = queue.clone();
     context.informers.endpoint_slices.on_change(move |change: &Change<EndpointSlice>| {
-        let services = change.versions().filter_map(|slice| service_of(slice));
+        let services = change.versions().filter_map(|slice| service_of(slice, CONTROLLER));
         services.for_each(|service| wanted.add(service));
     });
-    let controller = Slices {
-        client: context.client(),
-        informers: context.informers.clone(),
-        expectations: Expectations::default(),
-    };
+    let writer = SliceWriter::new(context.client(), context.informers.clone());
+    let controller = Slices { informers: context.informers.clone(), writer };
     let Informers { services, pods, endpoint_slices, nodes, .. } = &context.informers;
     let registered = Registered::new(controller, queue).reads(services).reads(pods);
     registered.reads(endpoint_slices).reads(nodes)
@@ -57,18 +50,9 @@ fn zone(node: &Node) -> Option<&str> {
     node.metadata.labels.as_ref()?.get(ZONE).map(String::as_str)
 }
 
-/// The Service of a slice that is ours to write.
-fn service_of(slice: &EndpointSlice) -> Option<ObjectKey> {
-    let labels = slice.metadata.labels.as_ref()?;
-    let ours = labels.get(MANAGED_BY.0).is_some_and(|by| by == MANAGED_BY.1);
-    let service = labels.get(SERVICE_NAME).filter(|_| ours)?;
-    Some(ObjectKey::new(slice.metadata.namespace.clone()?, service))
-}
-
 struct Slices {
-    client: Client,
     informers: Informers,
-    expectations: Expectations,
+    writer: SliceWriter,
 }
 
 #[async_trait::async_trait]
@@ -78,18 +62,18 @@ impl Controller for Slices {
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        if !self.expectations.are_met(key, &self.informers.endpoint_slices) {
+        if !self.writer.has_seen(key) {
             return Ok(Next::After(UNSEEN));
         }
         let mut existing =
             self.informers.endpoint_slices.labelled(&key.namespace, SERVICE_NAME, &key.name);
-        existing.retain(|slice| service_of(slice).as_ref() == Some(key));
+        existing.retain(|slice| service_of(slice, CONTROLLER).as_ref() == Some(key));
         match self.informers.services.get(key) {
             Some(service) => self.write(key, &service, &existing).await?,
             None => {
-                let deletions = existing.iter().map(|slice| self.delete(key, slice));
-                try_join_all(deletions).await?;
-                self.expectations.forget(key);
+                let gone = Plan { delete: existing, ..Plan::default() };
+                self.writer.carry_out(key, &gone).await?;
+                self.writer.forget(key);
             }
         }
         Ok(Next::Change)
@@ -97,10 +81,6 @@ impl Controller for Slices {
 }
 
 impl Slices {
-    fn api(&self, key: &ObjectKey) -> Api<EndpointSlice> {
-        Api::namespaced(self.client.clone(), &key.namespace)
-    }
-
     /// Without a selector, somebody else looks after them.
     async fn write(
         &self,
@@ -114,43 +94,16 @@ impl Slices {
             let node = self.informers.nodes.get(&ObjectKey::cluster(node))?;
             zone(&node).map(str::to_owned)
         };
-        let plan = plan(service, &backends::of(service, &selected), existing, zone_of);
-        // New addresses are announced before old ones go.
-        try_join_all(plan.replace.iter().map(|slice| self.replace(key, slice))).await?;
-        try_join_all(plan.create.iter().map(|slice| self.create(key, slice))).await?;
-        try_join_all(plan.delete.iter().map(|slice| self.delete(key, slice))).await?;
-        Ok(())
-    }
-
-    async fn replace(&self, key: &ObjectKey, slice: &EndpointSlice) -> Result<(), Error> {
-        let name = slice.metadata.name.as_deref().unwrap_or_default();
-        let replaced = self.api(key).replace(name, &PostParams::default(), slice).await;
-        let replaced = replaced.step("replacing an endpoint slice")?;
-        self.expectations.written(key, self.informers.endpoint_slices.mark(&replaced));
-        Ok(())
-    }
-
-    async fn create(&self, key: &ObjectKey, slice: &EndpointSlice) -> Result<(), Error> {
-        let created = self.api(key).create(&PostParams::default(), slice).await;
-        let created = created.step("creating an endpoint slice")?;
-        self.expectations.written(key, self.informers.endpoint_slices.mark(&created));
-        Ok(())
-    }
-
-    async fn delete(&self, key: &ObjectKey, slice: &EndpointSlice) -> Result<(), Error> {
-        let name = slice.metadata.name.as_deref().unwrap_or_default();
-        let deleted = self.api(key).delete(name, &DeleteParams::default()).await;
-        deleted.unless_gone("deleting an endpoint slice")?;
-        let uid = slice.metadata.uid.clone().unwrap_or_default();
-        self.expectations.deleted(key, ObjectKey::of(&slice.metadata), uid);
-        Ok(())
+        let plan = plan(service, &selected, existing, zone_of);
+        self.writer.carry_out(key, &plan).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use api_types::api::core::v1::Pod;
-    use kube::api::ListParams;
+    use kube::Api;
+    use kube::api::{ListParams, PostParams};
     use kube::runtime::watcher::Event;
     use testkit::{ControlPlane, pod, service};
 
@@ -159,11 +112,9 @@ mod tests {
     #[tokio::test]
     async fn a_list_under_way_makes_no_slice_twice() {
         let plane = ControlPlane::start().await;
-        let controller = Slices {
-            client: plane.client(),
-            informers: Informers::default(),
-            expectations: Expectations::default(),
-        };
+        let informers = Informers::default();
+        let writer = SliceWriter::new(plane.client(), informers.clone());
+        let controller = Slices { informers, writer };
         let how = PostParams::default();
         let web = service("web").port(80, 80).build();
         let web = Api::namespaced(plane.client(), "default").create(&how, &web).await.unwrap();
@@ -174,7 +125,8 @@ mod tests {
         let slices = Api::<EndpointSlice>::namespaced(plane.client(), "default");
         let names = async || {
             let all = slices.list(&ListParams::default()).await.unwrap().items;
-            let ours = all.iter().filter(|slice| service_of(slice).as_ref() == Some(&key));
+            let ours =
+                all.iter().filter(|slice| service_of(slice, CONTROLLER).as_ref() == Some(&key));
             ours.filter_map(|slice| slice.metadata.name.clone()).collect::<Vec<_>>()
         };
         controller.reconcile(&key).await.unwrap();

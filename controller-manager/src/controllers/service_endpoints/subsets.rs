@@ -90,6 +90,7 @@ fn share<'a>(lists: impl Iterator<Item = &'a mut Addresses>, total: usize, room:
 
 #[cfg(test)]
 mod tests {
+    use api_machinery::IpFamily;
     use serde_json::{Value, json};
 
     use super::super::backends;
@@ -99,7 +100,8 @@ mod tests {
     /// Subsets as `ready|not ready:ports`.
     fn check(ports: Value, pods: &[Value], expected: &[&str]) {
         let has_ports = ports.as_array().is_some_and(|ports| !ports.is_empty());
-        let subsets = of(&backends::of(&service(ports, json!({})), &typed(pods)), has_ports);
+        let subsets =
+            of(&backends::of(&service(ports, json!({})), &typed(pods), IpFamily::V4), has_ports);
         let ips = |list: &Option<Vec<EndpointAddress>>| {
             list.iter().flatten().map(|address| address.ip.clone()).collect::<Vec<_>>().join(",")
         };

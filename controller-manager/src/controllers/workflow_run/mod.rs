@@ -210,8 +210,10 @@ mod tests {
     impl Stage {
         async fn new(status: Value) -> Self {
             let plane = ControlPlane::start().await;
-            let context =
-                crate::controllers::tests::context(plane.listwatch(), WorkersArgs::default());
+            let context = crate::controllers::tests::context(
+                plane.listwatch_as("kube-controller-manager"),
+                WorkersArgs::default(),
+            );
             let mut controller = WorkflowRuns::new(&context);
             controller.clock = Clock::starting_at(START.parse().unwrap());
             let runs = Api::<WorkflowRun>::default_namespaced(plane.client());

@@ -9,6 +9,29 @@ pub struct Decoded {
     pub value: Value,
     /// The paths of the fields that it says more than once, as Kubernetes spells them: `spec.containers[0].image`.
     pub duplicates: Vec<String>,
+    /// The same as YAML's decoder tells it, by lines; nothing of JSON.
+    pub(super) repeated_keys: Vec<String>,
+}
+
+impl Decoded {
+    /// A document that says nothing twice.
+    #[must_use]
+    pub fn of(value: Value) -> Self {
+        Self { value, ..Self::default() }
+    }
+
+    /// How Kubernetes' strict decoders tell of what is said more than once.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        if self.repeated_keys.is_empty() {
+            return self
+                .duplicates
+                .iter()
+                .map(|path| format!("duplicate field {path:?}"))
+                .collect();
+        }
+        vec![format!("yaml: unmarshal errors:\n  {}", self.repeated_keys.join("\n  "))]
+    }
 }
 
 /// How many fields that are given twice or unknown are told of (Kubernetes: `saveStrictError`), and how long a path gets:

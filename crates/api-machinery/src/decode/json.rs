@@ -12,7 +12,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, serde_json::Error> {
     let mut duplicates = Duplicates::default();
     let value = Seed(&mut duplicates).deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(Decoded { value, duplicates: duplicates.0 })
+    Ok(Decoded { duplicates: duplicates.0, ..Decoded::of(value) })
 }
 
 struct Seed<'a>(&'a mut Duplicates);

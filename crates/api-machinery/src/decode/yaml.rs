@@ -10,7 +10,7 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::{
-    decoded::{Decoded, Duplicates},
+    decoded::{Decoded, Duplicates, LONGEST_PATH, MOST_TOLD},
     scalar::Scalar,
 };
 use crate::extent::weight;
@@ -47,9 +47,11 @@ pub(super) fn decode(text: &str) -> Result<Decoded, YamlError> {
         anchors: HashMap::new(),
         copied: 0,
         duplicates: Duplicates::default(),
+        repeated_keys: Vec::new(),
     };
     let value = builder.document()?;
-    Ok(Decoded { value, duplicates: builder.duplicates.0 })
+    let Builder { duplicates, repeated_keys, .. } = builder;
+    Ok(Decoded { value, duplicates: duplicates.0, repeated_keys })
 }
 
 struct Builder<'t> {
@@ -58,6 +60,7 @@ struct Builder<'t> {
     anchors: HashMap<usize, Value>,
     copied: usize,
     duplicates: Duplicates,
+    repeated_keys: Vec<String>,
 }
 
 type Spanned<'t> = (Event<'t>, Span);
@@ -142,15 +145,23 @@ impl<'t> Builder<'t> {
             let (event, value_at) = self.inner(start)?;
             let mark = self.duplicates.mark();
             let value = self.node((event, value_at), depth + 1)?;
-            let Key::Field(key) = key else {
+            let Key::Field(key, shown) = key else {
                 merge(&mut object, &mut merged, value, value_at)?;
                 continue;
             };
             self.duplicates.below_key(&key, mark);
             if object.contains_key(&key) && !merged.remove(&key) {
                 self.duplicates.found(&key, first);
+                self.repeated(&shown, value_at);
             }
             object.insert(key, value);
+        }
+    }
+
+    fn repeated(&mut self, key: &str, value_at: Span) {
+        if self.repeated_keys.len() < MOST_TOLD && key.len() <= LONGEST_PATH {
+            let line = value_at.start.line();
+            self.repeated_keys.push(format!("line {line}: key {key} already set in map"));
         }
     }
 
@@ -174,7 +185,12 @@ impl<'t> Builder<'t> {
             },
             _ => return Err(YamlError::at(span, "invalid map key")),
         };
-        scalar.key().map(Key::Field).ok_or_else(|| YamlError::at(span, "unsupported map key"))
+        let key = scalar.key().ok_or_else(|| YamlError::at(span, "unsupported map key"))?;
+        let shown = match scalar {
+            Scalar::Text(text) => format!("{text:?}"),
+            _ => key.clone(),
+        };
+        Ok(Key::Field(key, shown))
     }
 
     /// Keeps an anchored value for its aliases.
@@ -205,7 +221,8 @@ impl<'t> Builder<'t> {
 
 /// What stands before a mapping's colon.
 enum Key {
-    Field(String),
+    /// With how it is told of.
+    Field(String, String),
     /// `<<`: the entries of the value are taken over.
     Merge,
 }

@@ -14,7 +14,8 @@ const MOST_UPDATERS: usize = 10;
 /// Whom the fields of older updaters are given to beyond that.
 const ANCIENT: &str = "ancient-changes";
 
-/// Who manages fields. Each is told apart from the same name by another operation, version or subresource.
+/// Who manages fields. Each is told apart from the same name by another operation, version or subresource; who applies in
+/// another version is the same from then on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Manager {
     /// The field manager's name: `kubectl`.
@@ -129,6 +130,19 @@ impl Managers {
         entry.0.extend(set.difference(but));
         if entry.0.is_empty() {
             self.0.remove(to);
+        }
+    }
+
+    /// Gives an applier what it has in other versions of the kind: in all of them it is the same
+    /// (Kubernetes: `BuildManagerIdentifier`).
+    pub(super) fn unite(&mut self, applier: &Manager) {
+        let is_it = |other: &&Manager| {
+            let is_named = other.name == applier.name && other.subresource == applier.subresource;
+            is_named && other.applies && *other != applier
+        };
+        let others: Vec<Manager> = self.0.keys().filter(is_it).cloned().collect();
+        for other in others {
+            self.hand_over(&other, applier, &FieldSet::default());
         }
     }
 

@@ -60,6 +60,7 @@ pub fn apply(
 ) -> Result<Applied, Conflicts> {
     let merged = merge(live, config, shape);
     let mut managers = managers.clone();
+    managers.unite(manager);
     let (last, given) = (managers.get(manager).cloned(), set_of(config, shape));
     let object = match last {
         Some(last) => {

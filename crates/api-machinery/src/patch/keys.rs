@@ -16,6 +16,7 @@ const TABLE: &[(&[&str], ListMerge)] = &[
     (&["metadata", "finalizers"], ListMerge::Set),
     (&["metadata", "ownerReferences"], ListMerge::Key("uid")),
     (&["status", "conditions"], ListMerge::Key("type")),
+    (&["status", "reservedFor"], ListMerge::Key("uid")),
     // Pods and pod templates.
     (&["spec", "containers"], ListMerge::Key("name")),
     (&["spec", "initContainers"], ListMerge::Key("name")),

@@ -60,6 +60,28 @@ fn a_pod_is_charged_for_what_it_requests_until_it_is_over() {
 }
 
 #[test]
+fn a_pod_that_wants_less_is_charged_for_what_it_has_until_it_has_less() {
+    let memory = |amount: &str| json!({"memory": amount});
+    let usage = |has: &str| {
+        let told = json!({
+            "name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
+            "allocatedResources": memory("10Mi"),
+            "resources": {"requests": memory(has), "limits": memory(has)},
+        });
+        let spec = json!({"containers": [container(memory("10Mi"), memory("10Mi"))]});
+        let refused = pod(spec, json!({}), json!({"containerStatuses": [told]}));
+        amounts::shown(&Item::Pod(&refused).usage(now()))
+    };
+    let all = |memory: &str| {
+        format!(
+            "count/pods=1,limits.memory={memory},memory={memory},pods=1,requests.memory={memory}"
+        )
+    };
+    assert_eq!(usage("1Gi"), all("1Gi"));
+    assert_eq!(usage("10Mi"), all("10Mi"));
+}
+
+#[test]
 fn a_service_is_charged_for_the_node_ports_that_it_will_get() {
     let usage = |spec: Value| {
         let service = serde_json::from_value(json!({"spec": spec})).unwrap();
@@ -138,4 +160,19 @@ fn every_container_says_what_is_limited() {
     whole["resources"] = json!({"requests": {"cpu": "1"}});
     let expected = "must specify cpu for: a,b";
     assert_eq!(unsaid(&whole, &["cpu"]).as_deref(), Some(expected), "nobody holds them to it");
+}
+
+#[test]
+fn a_claim_is_charged_for_what_it_requests_and_once_more_under_its_class() {
+    let usage = |class: Value| {
+        let resources = json!({"requests": {"storage": "2Gi"}});
+        let spec = json!({"storageClassName": class, "resources": resources});
+        let claim = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+        amounts::shown(&Item::Claim(&claim).usage(now()))
+    };
+    let all = "count/persistentvolumeclaims=1,persistentvolumeclaims=1,requests.storage=2Gi";
+    assert_eq!(usage(json!("")), all);
+    let gold = "count/persistentvolumeclaims=1,gold.storageclass.storage.k8s.io/persistentvolumeclaims=1,\
+                gold.storageclass.storage.k8s.io/requests.storage=2Gi,persistentvolumeclaims=1,requests.storage=2Gi";
+    assert_eq!(usage(json!("gold")), gold);
 }

@@ -275,16 +275,12 @@ impl Parser {
             return Err(SelectorError(format!("found '{}' expected: '('", open.text())));
         }
         match self.peek() {
-            Token::Word(_) | Token::Symbol(",") => self.value_list(),
-            Token::Symbol(")") => {
-                self.take();
-                Ok(BTreeSet::new())
-            }
+            Token::Word(_) | Token::Symbol("," | ")") => self.value_list(),
             other => expected(other, "',', ')' or identifier"),
         }
     }
 
-    /// Words between commas up to the closing parenthesis; nothing between two commas is the empty value.
+    /// Words between commas up to the closing parenthesis; nothing between two of these is the empty value.
     fn value_list(&mut self) -> Result<BTreeSet<String>, SelectorError> {
         let mut values = BTreeSet::new();
         loop {
@@ -376,6 +372,10 @@ mod tests {
         check("!a", "a=1", false);
         check("a in (x, y)", "a=y", true);
         check("a in (x,)", "a=", true);
+        check("a in ()", "a=", true);
+        check("a in ()", "a=x", false);
+        check("a notin ()", "a=", false);
+        check("a notin ()", "", true);
         check("a notin (x)", "b=1", true);
         check("a notin (x)", "a=x", false);
         check("a=", "a=", true);
@@ -404,10 +404,6 @@ mod tests {
             ("a=b c", "found 'c', expected: ',' or 'end of string'"),
             ("a=(", "unable to parse requirement: found '(', expected: identifier"),
             (
-                "a in ()",
-                "unable to parse requirement: values: Invalid value: []string{}: for 'in', 'notin' operators, values set can't be empty",
-            ),
-            (
                 "a>b",
                 "unable to parse requirement: values: Invalid value: []string{\"b\"}: for 'Gt', 'Lt' operators, the value must be an integer",
             ),
@@ -421,6 +417,28 @@ mod tests {
                 "unable to parse requirement: <nil>: Invalid value: \"a$\": name part must consist"
             ),
             "{key}"
+        );
+    }
+
+    #[test]
+    fn an_empty_value_alone_is_written_as_kubernetes_does() {
+        for text in ["a in (),b notin ()", "a in (,),b notin (,)"] {
+            assert_eq!(LabelSelector::parse(text).unwrap().to_string(), "a in (),b notin ()");
+        }
+    }
+
+    #[test]
+    fn an_expression_needs_values() {
+        let expression = meta::LabelSelectorRequirement {
+            key: "tier".to_owned(),
+            operator: "In".to_owned(),
+            values: None,
+        };
+        let selector =
+            meta::LabelSelector { match_labels: None, match_expressions: Some(vec![expression]) };
+        assert_eq!(
+            LabelSelector::try_from(&selector).unwrap_err().to_string(),
+            "values: Invalid value: []string{}: for 'in', 'notin' operators, values set can't be empty"
         );
     }
 
@@ -451,7 +469,7 @@ mod tests {
         }
 
         #[test]
-        fn the_printed_form_selects_the_same(text in "(!?[ab]|[ab](=|!=|==)[xy]?|[ab] (in|notin) \\([xy],[xy]?\\))(,[cd]=x)?", given in "([abcd]=[xy]?,){0,4}") {
+        fn the_printed_form_selects_the_same(text in "(!?[ab]|[ab](=|!=|==)[xy]?|[ab] (in|notin) \\(([xy]?,)?[xy]?\\))(,[cd]=x)?", given in "([abcd]=[xy]?,){0,4}") {
             let once = LabelSelector::parse(&text).unwrap();
             let twice = LabelSelector::parse(&once.to_string()).unwrap();
             prop_assert_eq!(&once, &twice);
@@ -459,7 +477,7 @@ mod tests {
         }
 
         #[test]
-        fn in_is_the_opposite_of_notin(values in "[xy](,[xyz])?", given in "([ab]=[xyz],){0,2}") {
+        fn in_is_the_opposite_of_notin(values in "([xy](,[xyz])?)?", given in "([ab]=[xyz],){0,2}") {
             let one = LabelSelector::parse(&format!("a in ({values})")).unwrap();
             let other = LabelSelector::parse(&format!("a notin ({values})")).unwrap();
             prop_assert_ne!(one.matches(&labels(&given)), other.matches(&labels(&given)));

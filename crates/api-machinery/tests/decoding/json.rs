@@ -44,6 +44,7 @@ fn of_many_duplicates_below_long_keys_no_more_is_told_than_anybody_reads() {
     assert_eq!(decoded.value[&long][&long]["999"], 2);
     assert_eq!(decoded.duplicates.len(), 100);
     assert_eq!(decoded.duplicates[0], format!("{long}.0"));
+    assert_eq!(decoded.faults()[0], format!("duplicate field \"{long}.0\""));
 }
 
 #[test]

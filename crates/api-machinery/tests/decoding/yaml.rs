@@ -49,6 +49,20 @@ fn fields_given_twice_are_told_of_with_their_paths() {
 }
 
 #[test]
+fn keys_given_twice_are_told_of_by_the_lines_of_their_values() {
+    let check = |text: &str, expected: &[&str]| {
+        assert_eq!(decode::yaml(text).unwrap().faults(), expected, "{text}");
+    };
+    check("a: 1\nb: 2\n", &[]);
+    check(
+        "spec:\n  foo: a\n  foo: b\n  1: x\n  1:\n    y\n",
+        &[
+            "yaml: unmarshal errors:\n  line 3: key \"foo\" already set in map\n  line 6: key 1 already set in map",
+        ],
+    );
+}
+
+#[test]
 fn errors_name_their_line() {
     let error = decode::yaml("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
     assert!(error.to_string().starts_with(&format!("yaml: line {}: ", error.line)), "{error}");

@@ -19,6 +19,20 @@ fn a_json_patch_is_all_or_nothing() {
 }
 
 #[test]
+fn a_field_that_is_not_there_is_null_to_a_test() {
+    let object = json!({"metadata": {}, "list": [1]});
+    let test = |path: &str, value: Value| {
+        let patch = json!([{"op": "test", "path": path, "value": value}]);
+        apply_json(&object, &patch).map_err(|error| error.code())
+    };
+    assert_eq!(test("/metadata/finalizers", Value::Null), Ok(object.clone()));
+    assert_eq!(test("/metadata/finalizers", json!([])), Err(422));
+    assert_eq!(test("/metadata", Value::Null), Err(422));
+    assert_eq!(test("/spec/a", Value::Null), Err(422));
+    assert_eq!(test("/list/1", Value::Null), Err(422));
+}
+
+#[test]
 fn what_is_no_patch_is_a_bad_request() {
     assert_eq!(apply_json(&json!({}), &json!({"op": "add"})).unwrap_err().code(), 400);
     assert_eq!(apply_merge(&json!({}), &json!([1])).unwrap_err().code(), 400);

@@ -43,6 +43,16 @@ impl Found {
         &self.elements
     }
 
+    /// What there is otherwise than the contents say, in words.
+    pub(super) fn differences(&self, wanted: &Contents) -> Vec<String> {
+        let wanted = Found::of(wanted);
+        let chains = differing(&self.chains, &wanted.chains, |name| format!("chain {name}"));
+        let sets = differing(&self.sets, &wanted.sets, |name| format!("set {name}"));
+        let element = |(set, key): &(String, String)| format!("element {key} of set {set}");
+        let elements = differing(&self.elements, &wanted.elements, element);
+        chains.into_iter().chain(sets).chain(elements).collect()
+    }
+
     pub(super) fn has(&self, name: &str, chain: &Chain) -> bool {
         self.chains.get(name).is_some_and(|there| chain.digests().eq(there.iter().cloned()))
     }
@@ -84,6 +94,20 @@ impl Found {
             self.elements.insert((name.clone(), key), value);
         }
     }
+}
+
+fn differing<K: Ord, V: PartialEq>(
+    found: &BTreeMap<K, V>,
+    wanted: &BTreeMap<K, V>,
+    named: impl Fn(&K) -> String,
+) -> Vec<String> {
+    let fault = |(key, value): (&K, &V)| match found.get(key) {
+        None => Some(format!("{} is missing", named(key))),
+        Some(there) => (there != value).then(|| format!("{} is not as it should be", named(key))),
+    };
+    let left = found.keys().filter(|key| !wanted.contains_key(key));
+    let left = left.map(|key| format!("{} is left over", named(key)));
+    wanted.iter().filter_map(fault).chain(left).collect()
 }
 
 /// As it would be written.
@@ -142,6 +166,34 @@ mod tests {
                 "ranges 203.0.113.7: ",
                 "services 10.96.0.1 . tcp . 80: goto pick-3",
                 "services 10.96.0.1 . udp . 53: drop",
+            ]
+        );
+    }
+
+    #[test]
+    fn differences_are_told_by_what_is_missing_left_over_or_otherwise() {
+        let chain = |rule: &str| Chain { hook: None, rules: vec![rule.to_owned()] };
+        let contents = |chains: &[(&str, &str)], elements: &[(&str, &str)]| Contents {
+            chains: chains.iter().map(|(name, rule)| ((*name).to_owned(), chain(rule))).collect(),
+            elements: elements
+                .iter()
+                .map(|(key, value)| (("m".to_owned(), (*key).to_owned()), (*value).to_owned()))
+                .collect(),
+            ..Contents::default()
+        };
+        let wanted = contents(&[("a", "drop"), ("b", "drop")], &[("1", "x"), ("2", "x")]);
+        assert_eq!(Found::of(&wanted).differences(&wanted), [""; 0]);
+        let found =
+            Found::of(&contents(&[("a", "accept"), ("c", "drop")], &[("1", "y"), ("3", "")]));
+        assert_eq!(
+            found.differences(&wanted),
+            [
+                "chain a is not as it should be",
+                "chain b is missing",
+                "chain c is left over",
+                "element 1 of set m is not as it should be",
+                "element 2 of set m is missing",
+                "element 3 of set m is left over",
             ]
         );
     }

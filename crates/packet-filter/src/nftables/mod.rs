@@ -15,6 +15,8 @@ mod contents;
 mod found;
 mod tool;
 
+use std::io;
+
 use crate::{Error, patiently};
 
 pub use contents::{Chain, Contents, Set, SetKind, Table};
@@ -71,6 +73,37 @@ impl Table {
     /// The tool is not there, does not end, or refuses. Then nothing has changed.
     pub async fn replace(&self, wanted: &Contents) -> Result<(), Error> {
         patiently(tool::run(&changes::anew(self, wanted))).await
+    }
+
+    /// What of the table is not as it should be, in words; nothing is wanted of one that should not be there. Nothing is changed.
+    ///
+    /// # Errors
+    /// The tool is not there though something is wanted, or does not end.
+    pub async fn differences(&self, wanted: Option<&Contents>) -> Result<Vec<String>, Error> {
+        let name = format!("table {} {}", self.family, self.name);
+        match (self.read().await, wanted) {
+            // Where there is no tool there is no table.
+            (Err(Error::Run(_, error)), None) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Vec::new())
+            }
+            (Err(error), _) => Err(error),
+            (Ok(None), None) => Ok(Vec::new()),
+            (Ok(None), Some(_)) => Ok(vec![format!("{name} is missing")]),
+            (Ok(Some(_)), None) => Ok(vec![format!("{name} is left over")]),
+            (Ok(Some(found)), Some(wanted)) => {
+                let found = found.differences(wanted).into_iter();
+                Ok(found.map(|what| format!("{name}: {what}")).collect())
+            }
+        }
+    }
+
+    /// Whether its family has another table whose name begins so.
+    ///
+    /// # Errors
+    /// The tool is not there, or does not end.
+    pub async fn has_another(&self, beginning: &str) -> Result<bool, Error> {
+        let names = patiently(tool::names(self.family)).await?;
+        Ok(names.iter().any(|name| name.starts_with(beginning) && *name != self.name))
     }
 
     /// Removes the table; it need not be there.

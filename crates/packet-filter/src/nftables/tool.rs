@@ -22,6 +22,18 @@ pub(super) async fn list(options: &[&str], table: &Table) -> Result<Option<Strin
     }
 }
 
+/// The names of a family's tables.
+pub(super) async fn names(family: &str) -> Result<Vec<String>, Error> {
+    let arguments = ["list", "tables", family];
+    let output = process::output(NFT, &arguments, "").await?;
+    if !output.status.success() {
+        return Err(refusal(&arguments, &output));
+    }
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let name = |line: &str| line.split_whitespace().nth(2).map(str::to_owned);
+    Ok(listed.lines().filter_map(name).collect())
+}
+
 /// Makes all changes or none.
 pub(super) async fn run(changes: &str) -> Result<(), Error> {
     let arguments = ["-f", "-"];

@@ -8,32 +8,8 @@ use serde_json::{Map, Value};
 
 use super::structural_schema::{is_set, of_field};
 
-/// Rules in CEL, which nobody would look at: an object that breaks them would be taken.
-const RULES: &str = "x-kubernetes-validations";
 /// How many bytes of paths and values faults are told with, and a last one.
 const MOST_TOLD: usize = 1 << 20;
-
-/// Where the schema has rules that are not enforced.
-pub(super) fn rules(schema: &Value) -> Option<String> {
-    fn find(schema: &Value, path: &FieldPath) -> Option<FieldPath> {
-        match schema {
-            Value::Object(fields)
-                if fields
-                    .get(RULES)
-                    .and_then(Value::as_array)
-                    .is_some_and(|rules| !rules.is_empty()) =>
-            {
-                Some(path.child(RULES))
-            }
-            Value::Object(fields) => {
-                fields.iter().find_map(|(name, inner)| find(inner, &path.child(name)))
-            }
-            Value::Array(list) => list.iter().find_map(|inner| find(inner, path)),
-            _ => None,
-        }
-    }
-    find(schema, &FieldPath::default()).map(|path| path.to_string())
-}
 
 /// Adds the faults of an object, but for those of what it has from `old`.
 pub(super) fn check(schema: &Value, object: &Value, old: Option<&Value>, errors: &mut FieldErrors) {

@@ -10,6 +10,7 @@ use super::{
     columns::Cell,
     extensions,
     object::Unstructured,
+    rules::Rules,
     structural_schema::{self, LARGEST},
     validation::Validation,
 };
@@ -21,12 +22,23 @@ use crate::{
     metadata,
 };
 
+/// Faults for which rules can't be looked at.
+const BLOCKING: [&str; 5] = [
+    "FieldValueNotSupported",
+    "FieldValueRequired",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
+    "FieldValueTypeInvalid",
+];
+const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+
 /// A kind without a type.
 pub(super) struct CustomKind {
     pub(super) api_version: String,
     pub(super) kind: String,
     pub(super) schema: Value,
     pub(super) validation: Validation,
+    pub(super) rules: Option<Rules>,
     pub(super) cells: Vec<Cell>,
     pub(super) has_status: bool,
     /// The fields that can be selected by: their names, and the way to them.
@@ -68,6 +80,15 @@ impl CustomKind {
         self.selectable_fields.iter().map(|field| follow(field).unwrap_or_default()).collect()
     }
 
+    /// They are about objects that are as their schema says.
+    fn check_rules(&self, object: &Value, old: Option<&Value>, errors: &mut FieldErrors) {
+        let Some(rules) = &self.rules else { return };
+        if errors.iter().any(|error| BLOCKING.contains(&error.reason)) {
+            return errors.invalid(&FieldPath::new("<nil>"), "null", NOT_CHECKED);
+        }
+        rules.check(object, old, errors);
+    }
+
     /// Of an update what is not as in `old`: the schema may have become stricter since.
     fn validate(
         &self,
@@ -85,6 +106,7 @@ impl CustomKind {
             let (object, old) = (value(object)?, old.map(value).transpose()?);
             self.validation.check(&object, old.as_ref(), &mut errors);
             extensions::check(&self.schema, &object, old.as_ref(), &mut errors);
+            self.check_rules(&object, old.as_ref(), &mut errors);
         }
         match errors.is_empty() {
             true => Ok(()),
@@ -124,6 +146,10 @@ impl ErasedKind for CustomKind {
         if let Some(object) = object.as_object_mut() {
             structural_schema::default(&self.schema, object);
         }
+    }
+
+    fn adapt(&self, object: &mut Value) {
+        structural_schema::adapt(&self.schema, object);
     }
 
     fn default(&self, object: &mut AnyObject) {

@@ -8,6 +8,7 @@ mod kind;
 mod object;
 mod priority;
 mod resource;
+mod rules;
 mod structural_schema;
 mod validation;
 mod value_faults;
@@ -20,8 +21,13 @@ pub use self::{
     },
     priority::Priority,
     resource::{CustomResource, CustomResourceError, PrinterColumn},
+    rules::object_type,
     versions::versions,
 };
 pub(crate) use self::{
-    columns::is_path, structural_schema::is_set, value_faults::ValueFaults, versions::schemas,
+    columns::is_path,
+    rules::{Rules, check_rules},
+    structural_schema::is_set,
+    value_faults::ValueFaults,
+    versions::{client_config, schemas},
 };

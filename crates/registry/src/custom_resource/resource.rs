@@ -1,12 +1,13 @@
 //! A version of a custom resource, and what is served for it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use api_machinery::FieldPath;
 use serde_json::Value;
 
-use super::{columns::Cell, extensions, kind::CustomKind, validation::Validation};
+use super::{columns::Cell, kind::CustomKind, rules::Rules, validation::Validation};
 use crate::{
-    conversion::Conversion,
+    conversion::{Conversion, ConversionWebhook},
     definition::ResourceDef,
     description::{Column, Names, Scope, Subresource},
     fields,
@@ -28,6 +29,10 @@ pub struct CustomResource {
     pub has_status: bool,
     /// Of the subresource `scale`, if it has one.
     pub scale: Option<ScalePaths>,
+    /// What whoever asks for this version is told.
+    pub deprecation_warning: Option<String>,
+    /// Who converts its objects, if that is another server.
+    pub webhook: Option<Arc<ConversionWebhook>>,
     /// Absent with the version that is stored.
     pub conversion: Option<Box<dyn Conversion>>,
     /// Whether clients may ask for it.
@@ -51,8 +56,8 @@ pub enum CustomResourceError {
     /// Nothing can be validated by the schema.
     #[error("the schema can't be used: {0}")]
     Schema(String),
-    /// The schema has rules that nobody would enforce; where they are.
-    #[error("{0}: rules in CEL are not supported")]
+    /// The schema has rules that are no expressions.
+    #[error("{0}")]
     Rules(String),
     /// A column's path is none.
     #[error("{0:?} is no JSONPath")]
@@ -66,10 +71,10 @@ impl CustomResource {
     /// If the schema or the path of a column is none, or the schema says what is not enforced.
     pub fn build(self) -> Result<ResourceDef, CustomResourceError> {
         let Self { names, scope, schema, columns, has_status, scale, .. } = self;
-        let Self { conversion, is_served, selectable_fields, .. } = self;
-        if let Some(rules) = extensions::rules(&schema) {
-            return Err(CustomResourceError::Rules(rules));
-        }
+        let Self { deprecation_warning, webhook, conversion, is_served, selectable_fields, .. } =
+            self;
+        let rules = Rules::of(&schema, &FieldPath::default())
+            .map_err(|errors| CustomResourceError::Rules(errors.to_string()))?;
         let columns = with_standard(columns);
         let cell = |PrinterColumn { column, json_path }: &PrinterColumn| {
             let error = || CustomResourceError::JsonPath(json_path.clone());
@@ -81,11 +86,13 @@ impl CustomResource {
             validation: Validation::by(&schema).map_err(CustomResourceError::Schema)?,
             cells: columns.iter().map(cell).collect::<Result<_, _>>()?,
             schema,
+            rules,
             has_status,
             selectable_fields: selectable_fields.iter().map(|path| selectable(path)).collect(),
         };
         let status = has_status.then_some(Subresource::Status);
         Ok(ResourceDef {
+            collection: names.collection(),
             names,
             scope,
             subresources: status
@@ -93,13 +100,16 @@ impl CustomResource {
                 .chain(scale.as_ref().map(|_| Subresource::Scale))
                 .collect(),
             columns: columns.into_iter().map(|printed| printed.column).collect(),
-            trigger: "metadata.name".to_owned(),
+            // What is stored in another version shows its fields only once it is converted: none are indexed.
+            trigger: webhook.as_ref().map_or("metadata.name", |_| "").to_owned(),
             fields: fields::names(&kind, scope),
             scale: scale.unwrap_or_default(),
             is_review: false,
             is_computed: false,
             is_served,
             shapes: OnceLock::new(),
+            deprecation_warning,
+            webhook,
             conversion,
             kind: Box::new(kind),
         })

@@ -12,6 +12,36 @@ pub(super) fn prune(schema: &Value, object: &mut Map<String, Value>, unknown: &m
     prune_object(schema, preserves_unknown(schema), object, &Path::Root, unknown);
 }
 
+/// Removes the fields of a whole object that the schema doesn't have, and nulls that are no values
+/// (Kubernetes: `unstructuredSchemaCoercer`).
+pub(super) fn adapt(schema: &Value, object: &mut Value) {
+    let Some(object) = object.as_object_mut() else { return };
+    let own = OF_EVERY_OBJECT.map(|name| (name, object.remove(name)));
+    prune(schema, object, &mut Vec::new());
+    drop_nulls(schema, object);
+    object.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+}
+
+fn drop_nulls(schema: &Value, object: &mut Map<String, Value>) {
+    object.retain(|name, value| {
+        let Some(schema) = of_field(schema, name).filter(|schema| schema.is_object()) else {
+            return true;
+        };
+        drop_nulls_within(schema, value);
+        !value.is_null() || is_set(schema, "nullable") || schema.get("default").is_some()
+    });
+}
+
+fn drop_nulls_within(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(object) => drop_nulls(schema, object),
+        Value::Array(list) => {
+            list.iter_mut().for_each(|value| drop_nulls_within(&schema["items"], value));
+        }
+        _ => {}
+    }
+}
+
 /// The same of a value of any type.
 pub(super) fn prune_any(schema: &Value, value: &mut Value, unknown: &mut Vec<String>) {
     prune_value(schema, preserves_unknown(schema), value, &Path::Root, unknown);

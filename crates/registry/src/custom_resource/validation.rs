@@ -138,7 +138,7 @@ fn tell(error: &ValidationError<'_>, errors: &mut FieldErrors) {
         }
         Kind::UniqueItems => errors.duplicate(&path, format_args!("{value}")),
         Kind::Type { .. } => {
-            errors.invalid(&path, type_of(value), &format!("{path} in body {}", why(error)));
+            errors.type_invalid(&path, type_of(value), &format!("{path} in body {}", why(error)));
         }
         Kind::AnyOf { .. }
         | Kind::OneOfNotValid { .. }

@@ -1,10 +1,16 @@
 //! The versions that a `CustomResourceDefinition` has, each as a definition like those of other kinds.
 
-use api_types::apiextensions::{
-    CustomResourceDefinition,
-    v1::{
-        CustomResourceColumnDefinition, CustomResourceDefinitionNames,
-        CustomResourceDefinitionVersion, CustomResourceSubresourceScale,
+use std::sync::Arc;
+
+use api_types::{
+    api::admissionregistration::v1::{ServiceReference, WebhookClientConfig},
+    apiextensions::{
+        CustomResourceDefinition,
+        v1::{
+            self, CustomResourceColumnDefinition, CustomResourceConversion,
+            CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+            CustomResourceSubresourceScale,
+        },
     },
 };
 use serde_json::{Value, json};
@@ -14,9 +20,10 @@ use super::{
     resource::{CustomResource, CustomResourceError, PrinterColumn},
 };
 use crate::{
-    conversion::{Conversion, SameFields},
+    conversion::{Conversion, ConversionWebhook, SameFields},
     definition::ResourceDef,
     description::{Column, Names, Scope},
+    rules::REVIEW_VERSIONS,
     scale::{ScalePaths, SelectorPath},
 };
 
@@ -31,7 +38,11 @@ pub fn versions(
 ) -> Result<Vec<ResourceDef>, CustomResourceError> {
     let mut versions: Vec<_> = definition.spec.versions.iter().zip(schemas(definition)).collect();
     versions.sort_by_key(|(version, _)| Priority::of(&version.name));
-    let version = |(version, schema)| resource(definition, names, version, schema).build();
+    let webhook = definition.spec.conversion.as_ref().and_then(webhook).map(Arc::new);
+    let version = |(version, schema)| {
+        CustomResource { webhook: webhook.clone(), ..resource(definition, names, version, schema) }
+            .build()
+    };
     versions.into_iter().map(version).collect()
 }
 
@@ -74,10 +85,56 @@ fn resource(
         columns: columns.map(column).collect(),
         has_status: subresources.is_some_and(|found| found.status.is_some()),
         scale: subresources.and_then(|found| found.scale.as_ref()).map(scale),
+        deprecation_warning: deprecation_warning(definition, version),
+        webhook: None,
         conversion,
         is_served: version.served,
         selectable_fields: selectable_fields.map(|field| field.json_path.clone()).collect(),
     }
+}
+
+/// Who converts, if it is another server. Of the versions of reviews that it takes the first that is known here is sent.
+fn webhook(conversion: &CustomResourceConversion) -> Option<ConversionWebhook> {
+    let webhook = conversion.webhook.as_ref().filter(|_| conversion.strategy == "Webhook")?;
+    let is_known = |version: &&String| REVIEW_VERSIONS.contains(&version.as_str());
+    Some(ConversionWebhook {
+        client_config: webhook.client_config.as_ref().map(client_config).unwrap_or_default(),
+        review_version: webhook.conversion_review_versions.iter().find(is_known)?.clone(),
+    })
+}
+
+/// What is told of a version that is not to be used any more: which one is to be used, if nothing else is said.
+fn deprecation_warning(
+    definition: &CustomResourceDefinition,
+    version: &CustomResourceDefinitionVersion,
+) -> Option<String> {
+    if version.deprecated != Some(true) {
+        return None;
+    }
+    let spec = &definition.spec;
+    let told = || {
+        let name = |version: &str| format!("{}/{version} {}", spec.group, spec.names.kind);
+        let own = Priority::of(&version.name);
+        let others = spec.versions.iter().filter(|other| {
+            other.served && other.deprecated != Some(true) && Priority::of(&other.name) < own
+        });
+        let deprecated = format!("{} is deprecated", name(&version.name));
+        match others.min_by_key(|other| Priority::of(&other.name)) {
+            Some(better) => format!("{deprecated}; use {}", name(&better.name)),
+            None => deprecated,
+        }
+    };
+    Some(version.deprecation_warning.clone().unwrap_or_else(told))
+}
+
+/// As webhooks of other kinds have it.
+pub(crate) fn client_config(given: &v1::WebhookClientConfig) -> WebhookClientConfig {
+    let v1::WebhookClientConfig { ca_bundle, service, url } = given.clone();
+    let service = service.map(|service| {
+        let v1::ServiceReference { name, namespace, path, port } = service;
+        ServiceReference { name, namespace, path, port }
+    });
+    WebhookClientConfig { ca_bundle, service, url }
 }
 
 fn column(column: &CustomResourceColumnDefinition) -> PrinterColumn {

@@ -90,11 +90,6 @@ fn names_scope_and_versions_are_checked() {
         ],
     );
     check(
-        "/spec/conversion/strategy",
-        &json!("Webhook"),
-        &["spec.conversion.strategy: Unsupported value: \"Webhook\": supported values: \"None\""],
-    );
-    check(
         "/spec/versions/0/additionalPrinterColumns/0/type",
         &json!("text"),
         &[
@@ -117,6 +112,43 @@ fn names_scope_and_versions_are_checked() {
         [
             "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
         ]
+    );
+}
+
+#[test]
+fn a_conversion_by_webhook_says_where_and_how_to_ask() {
+    check(
+        "/spec/conversion/strategy",
+        &json!("Shell"),
+        &[
+            "spec.conversion.strategy: Unsupported value: \"Shell\": supported values: \"None\", \"Webhook\"",
+        ],
+    );
+    check(
+        "/spec/conversion",
+        &json!({"strategy": "Webhook"}),
+        &[
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+            "spec.conversion.conversionReviewVersions: Required value",
+        ],
+    );
+    check(
+        "/spec/conversion",
+        &json!({"strategy": "Webhook", "webhook": {
+            "clientConfig": {"url": "http://a.example.com"}, "conversionReviewVersions": ["v9"],
+        }}),
+        &[
+            "spec.conversion.webhookClientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
+            "spec.conversion.conversionReviewVersions: Invalid value: [\"v9\"]: must include at least one of v1, v1beta1",
+        ],
+    );
+    check(
+        "/spec/conversion/webhook",
+        &json!({"clientConfig": {"url": "https://a"}, "conversionReviewVersions": ["v1"]}),
+        &[
+            "spec.conversion.webhookClientConfig: Forbidden: should not be set when strategy is not set to Webhook",
+            "spec.conversion.conversionReviewVersions: Forbidden: should not be set when strategy is not set to Webhook",
+        ],
     );
 }
 
@@ -253,5 +285,104 @@ fn what_objects_may_be_stored_in_stays() {
     assert!(
         error.contains("spec.group: Invalid value: \"other.example.com\": field is immutable"),
         "{error}"
+    );
+}
+
+/// A schema with rules.
+fn ruled(rules: &Value) -> Value {
+    let a = json!({"type": "string"});
+    json!({"type": "object", "x-kubernetes-validations": rules, "properties": {"a": a}})
+}
+
+/// The faults of a rule, below its schema's path.
+fn check_rule(rule: &Value, expected: &[String]) {
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    check_schema(&ruled(&json!([rule])), &expected);
+}
+
+#[test]
+fn a_rule_says_what_it_has_to_say() {
+    let rules = ".x-kubernetes-validations";
+    check_rule(&json!({"rule": "self.a == 'x'"}), &[]);
+    check_rule(
+        &json!({"rule": " "}),
+        &[format!("{rules}[0].rule: Required value: rule is not specified")],
+    );
+    check_rule(
+        &json!({"rule": "true", "message": "a\nb"}),
+        &[format!("{rules}[0].message: Invalid value: \"a\\nb\": must not contain line breaks")],
+    );
+    check_rule(
+        &json!({"rule": "true\n&& true"}),
+        &[format!(
+            "{rules}[0].message: Required value: message must be specified if rule contains line breaks"
+        )],
+    );
+    check_rule(
+        &json!({"rule": "true", "fieldPath": ".none", "reason": "Odd"}),
+        &[
+            format!(
+                "{rules}[0].reason: Unsupported value: \"Odd\": supported values: \"FieldValueDuplicate\", \"FieldValueForbidden\", \"FieldValueInvalid\", \"FieldValueRequired\""
+            ),
+            format!("{rules}[0].fieldPath: Invalid value: \".none\": must be a valid path"),
+        ],
+    );
+    check_rule(
+        &json!({"rule": "true", "optionalOldSelf": true}),
+        &[format!(
+            "{rules}[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"
+        )],
+    );
+}
+
+#[test]
+fn rules_are_expressions_about_what_the_schema_has() {
+    let rules = ".x-kubernetes-validations";
+    let shown = |rule: &str, expression: &str| {
+        format!(
+            "{{\"Rule\":{rule:?},\"Message\":\"\",\"MessageExpression\":{expression:?},\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}"
+        )
+    };
+    check_rule(
+        &json!({"rule": "self.a"}),
+        &[format!(
+            "{rules}[0].rule: Invalid value: {}: cel expression must evaluate to a bool",
+            shown("self.a", "")
+        )],
+    );
+    check_rule(
+        &json!({"rule": "true", "messageExpression": "1"}),
+        &[format!(
+            "{rules}[0].messageExpression: Invalid value: {}: messageExpression must evaluate to a string",
+            shown("true", "1")
+        )],
+    );
+    let found = faults(|given| {
+        *given.pointer_mut(SPEC).unwrap() = ruled(&json!([{"rule": "self.b == 1"}]));
+    });
+    assert!(
+        found[0].contains(": compilation failed: ERROR: <input>:1:5: undefined field 'b'"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn not_every_schema_may_have_any_rules() {
+    let mut schema = ruled(&json!([]));
+    schema["properties"]["list"] = json!({"type": "array", "items": {
+        "type": "string", "maxLength": 5,
+        "x-kubernetes-validations": [{"rule": "self == oldSelf"}],
+    }});
+    check_schema(
+        &schema,
+        &[&format!(
+            ".properties[list].items.x-kubernetes-validations[0].rule: Invalid value: \"self == oldSelf\": oldSelf cannot be used on the uncorrelatable portion of the schema within {PATH}.properties[spec].properties[list]"
+        )],
+    );
+    let many: Vec<Value> = (0..1001).map(|_| json!({"rule": "true"})).collect();
+    let found = faults(|given| *given.pointer_mut(SPEC).unwrap() = ruled(&json!(many)));
+    assert_eq!(
+        found[0],
+        format!("{PATH}: Forbidden: has more than 1,000 rules, or more than 256 KiB of them")
     );
 }

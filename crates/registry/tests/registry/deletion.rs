@@ -108,6 +108,12 @@ fn finalizers_hold_it_until_the_last_is_gone() {
     let mut fewer = marked.clone();
     fewer["metadata"].as_object_mut().unwrap().remove("finalizers");
     assert!(is_finished(&def, &update(&def, &marked, fewer).unwrap()));
+
+    let mut none = marked.clone();
+    none["metadata"]["finalizers"] = json!([]);
+    let freed = update(&def, &marked, none).unwrap();
+    assert!(is_finished(&def, &freed));
+    assert_eq!(freed["metadata"].get("finalizers"), None);
 }
 
 #[test]

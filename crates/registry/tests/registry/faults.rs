@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use crate::{context, def, try_create, yaml};
 
-fn check(plural: &str, given: &str, expected: &Expect) {
+pub(crate) fn check(plural: &str, given: &str, expected: &Expect) {
     let def = def(plural);
     let error = try_create(&def, yaml(given), &context(&def)).unwrap_err();
     let causes =
@@ -84,6 +84,17 @@ spec:
         spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
         spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
         spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
+    "#]],
+    );
+}
+
+#[test]
+fn of_a_mirror_pod_without_a_node() {
+    check(
+        "pods",
+        "{metadata: {name: a, annotations: {kubernetes.io/config.mirror: x}}, spec: {containers: [{name: a, image: a}]}}",
+        &expect![[r#"
+        metadata.annotations[kubernetes.io/config.mirror]: Invalid value: "x": must set spec.nodeName if mirror pod annotation is set
     "#]],
     );
 }
@@ -608,6 +619,22 @@ fn of_the_cluster_s_own_kinds() {
             endpoints[0].addresses[0]: Invalid value: "::1": must be a valid IPv4 address
         "#]],
     );
+    check(
+        "endpointslices",
+        "{metadata: {name: a}, addressType: IPv6, endpoints: [{addresses: ['fd00::1', '::1', 'fe80::1', '::ffff:10.244.1.5']}]}",
+        &expect![[r#"
+            endpoints[0].addresses[1]: Invalid value: "::1": may not be in the loopback range (127.0.0.0/8, ::1/128)
+            endpoints[0].addresses[2]: Invalid value: "fe80::1": may not be in the link-local range (169.254.0.0/16, fe80::/10)
+            endpoints[0].addresses[3]: Invalid value: "::ffff:10.244.1.5": must not be an IPv4-mapped IPv6 address
+        "#]],
+    );
+    check(
+        "endpoints",
+        "{metadata: {name: a}, subsets: [{addresses: [{ip: 127.0.0.1}, {ip: 169.254.169.254}]}]}",
+        &expect![[r#"
+            subsets[0].addresses[1].ip: Invalid value: "169.254.169.254": may not be in the link-local range (169.254.0.0/16, fe80::/10)
+        "#]],
+    );
 }
 
 fn check_function(spec: &str, expected: &Expect) {
@@ -875,23 +902,11 @@ fn of_the_addresses_of_a_service() {
     );
     of(
         "clusterIP: 10.0.0.1, clusterIPs: [10.0.0.1, 10.0.0.2]",
-        r#"clusterIPs: Invalid value: ["10.0.0.1", "10.0.0.2"]: may specify no more than one IP for each IP family"#,
+        r#"clusterIPs: Invalid value: ["10.0.0.1","10.0.0.2"]: may specify no more than one IP for each IP family"#,
     );
     of(
         "clusterIP: None, clusterIPs: [None, 10.0.0.2]",
-        r#"clusterIPs: Invalid value: ["None", "10.0.0.2"]: 'None' must be the first and only value"#,
-    );
-    of(
-        "clusterIP: 'fd00::1'",
-        r#"clusterIPs[0]: Invalid value: ["fd00::1"]: may not use IPv6 on a cluster which is not configured for it"#,
-    );
-    of(
-        "ipFamilies: [IPv6]",
-        r#"ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster"#,
-    );
-    of(
-        "ipFamilyPolicy: RequireDualStack",
-        r#"ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services"#,
+        r#"clusterIPs: Invalid value: ["None","10.0.0.2"]: 'None' must be the first and only value"#,
     );
 }
 
@@ -1229,5 +1244,75 @@ spec:
             spec.usages: Required value
             spec.signerName: Invalid value: "kubernetes.io/legacy-unknown": the legacy signerName is not allowed via this API version
         "#]],
+    );
+}
+
+#[test]
+fn of_an_api_service() {
+    check(
+        "apiservices",
+        "
+metadata: {name: v1.a.io}
+spec: {group: A_b, version: 1v, caBundle: eA==, insecureSkipTLSVerify: true, versionPriority: 1001}
+",
+        &expect![[r#"
+            metadata.name: Invalid value: "v1.a.io": must be `spec.version+"."+spec.group`: "1v.A_b"
+            spec.group: Invalid value: "A_b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.version: Invalid value: "1v": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')
+            spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000
+            spec.versionPriority: Invalid value: 1001: must be positive and less than 1000
+            spec.caBundle: Invalid value: "1 bytes": local APIServices may not have a caBundle
+            spec.insecureSkipTLSVerify: Invalid value: true: local APIServices may not have insecureSkipTLSVerify
+        "#]],
+    );
+    check(
+        "apiservices",
+        "
+metadata: {name: v2.}
+spec:
+  version: v2
+  caBundle: eA==
+  insecureSkipTLSVerify: true
+  groupPriorityMinimum: 1
+  versionPriority: 1
+  service: {port: 0}
+",
+        &expect![[r#"
+            spec.group: Required value: only v1 may have an empty group and it better be legacy kube
+            spec.service.namespace: Required value
+            spec.service.name: Required value
+            spec.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive
+            spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present
+        "#]],
+    );
+}
+
+#[test]
+fn of_the_kernels_settings_of_a_pod() {
+    let pod = "
+metadata: {name: a}
+spec:
+  hostNetwork: true
+  securityContext:
+    sysctls:
+    - {name: kernel.shm_rmid_forced, value: '1'}
+    - {name: kernel/shm_rmid_forced, value: '1'}
+    - {name: kernel.shm_rmid_forced, value: '1'}
+    - {name: net/ipv4/tcp_syncookies, value: '1'}
+    - {name: foo-, value: '1'}
+    - {name: bar.., value: '1'}
+    - {value: '1'}
+  containers: [{name: a, image: b}]
+";
+    check(
+        "pods",
+        pod,
+        &expect![[r#"
+        spec.securityContext.sysctls[2].name: Duplicate value: "kernel.shm_rmid_forced"
+        spec.securityContext.sysctls[3].name: Invalid value: "net/ipv4/tcp_syncookies": may not be specified when 'hostNetwork' is true
+        spec.securityContext.sysctls[4].name: Invalid value: "foo-": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$
+        spec.securityContext.sysctls[5].name: Invalid value: "bar..": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$
+        spec.securityContext.sysctls[6].name: Required value
+    "#]],
     );
 }

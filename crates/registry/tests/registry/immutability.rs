@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{create, def, example, update, update_status};
 
 /// Sets the field of the kind's example; the update is refused with this message.
-fn refused(plural: &str, field: &str, value: Value, expected: &Expect) {
+pub(crate) fn refused(plural: &str, field: &str, value: Value, expected: &Expect) {
     let def = def(plural);
     let object = create(&def, example(&def));
     let error = update(&def, &object, set(&object, field, value)).unwrap_err();
@@ -14,7 +14,7 @@ fn refused(plural: &str, field: &str, value: Value, expected: &Expect) {
     expected.assert_eq(&error.to_string());
 }
 
-fn allowed(plural: &str, field: &str, value: Value) {
+pub(crate) fn allowed(plural: &str, field: &str, value: Value) {
     let def = def(plural);
     let object = create(&def, example(&def));
     let changed = set(&object, field, value);
@@ -115,7 +115,7 @@ fn a_services_address_may_not_once_it_is_set() {
     other["spec"]["clusterIP"] = json!("10.96.0.8");
     other["spec"]["clusterIPs"] = json!(["10.96.0.8"]);
     let error = update(&def, &object, other).unwrap_err();
-    expect![[r#"Service "example" is invalid: spec.clusterIPs[0]: Invalid value: []string{"10.96.0.8"}: may not change once set"#]].assert_eq(&error.to_string());
+    expect![[r#"Service "example" is invalid: spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set"#]].assert_eq(&error.to_string());
 }
 
 #[test]
@@ -244,14 +244,50 @@ fn a_runs_cancellation_cannot_be_taken_back() {
 fn a_node_keeps_its_pod_addresses() {
     let def = def("nodes");
     let object = create(&def, example(&def));
-    let given =
-        update(&def, &object, set(&object, "/spec/podCIDRs", json!(["10.244.1.0/24"]))).unwrap();
+    let cidrs =
+        |cidrs: &[&str]| update(&def, &object, set(&object, "/spec/podCIDRs", json!(cidrs)));
+    cidrs(&["10.244.1.0/24", "fd00:10:244:1::/64"]).unwrap();
+    expect![[r#"Node "example" is invalid: spec.podCIDRs: Invalid value: ["10.244.1.0/24","10.244.2.0/24"]: may specify no more than one CIDR for each IP family"#]]
+        .assert_eq(&cidrs(&["10.244.1.0/24", "10.244.2.0/24"]).unwrap_err().to_string());
+    let given = cidrs(&["10.244.1.0/24"]).unwrap();
     let error =
         update(&def, &given, set(&given, "/spec/podCIDRs", json!(["10.244.2.0/24"]))).unwrap_err();
     assert!(
         error.to_string().contains("node updates may not change podCIDR except from \"\" to valid"),
         "{error}"
     );
+    let cidr = |object: &Value, cidr: &str| {
+        update(&def, object, set(object, "/spec/podCIDR", json!(cidr)))
+    };
+    let given = cidr(&object, "10.244.1.0/24").unwrap();
+    let error = cidr(&given, "10.244.2.0/24").unwrap_err().to_string();
+    let why =
+        "spec.podCIDR: Forbidden: node updates may not change podCIDR except from \"\" to valid";
+    assert!(error.contains(why), "{error}");
+}
+
+#[test]
+fn what_marks_a_mirror_pod_stays() {
+    let (pods, mark) = (def("pods"), "kubernetes.io/config.mirror");
+    let mut given = example(&pods);
+    given["spec"]["nodeName"] = json!("n1");
+    let plain = create(&pods, given.clone());
+    given["metadata"]["annotations"] = json!({mark: "x"});
+    let mirror = create(&pods, given);
+    let check = |old: &Value, annotations: Value, why: &str| {
+        let new = set(old, "/metadata/annotations", annotations);
+        let expected = format!("metadata.annotations[{mark}]: Forbidden: {why}");
+        for refused in [update(&pods, old, new.clone()), update_status(&pods, old, new)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains(&expected), "{error}");
+        }
+    };
+    check(&mirror, json!({}), "may not remove or update mirror pod annotation");
+    check(&mirror, json!({mark: "y"}), "may not remove or update mirror pod annotation");
+    check(&plain, json!({mark: "x"}), "may not add mirror pod annotation");
+    let told = set(&mirror, "/metadata/annotations", json!({mark: "x", "a": "b"}));
+    update_status(&pods, &mirror, told.clone()).unwrap();
+    update(&pods, &mirror, told).unwrap();
 }
 
 #[test]

@@ -2,20 +2,36 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain fails, as it should")]
 
+mod addresses;
 mod autoscaling;
+mod batch;
 mod binding;
 mod certificates;
+mod conditions;
+mod cron_jobs;
 mod custom_resource;
 mod custom_resource_definition;
+mod custom_resource_rules;
+mod daemon_sets;
 mod deletion;
+mod devices;
+mod ephemeral_containers;
+mod events;
 mod every_kind;
 mod faults;
 mod immutability;
 mod ingress;
 mod network_policy;
+mod pod_disruption_budgets;
 mod pod_status;
+mod policies;
+mod priority_classes;
 mod quantities;
+mod resizing;
+mod rule_costs;
 mod session_affinity;
+mod stateful_sets;
+mod storage;
 mod tables;
 mod webhooks;
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{def, now, yaml};
 
 /// `HEADING[*]=cell`, a star for columns that are only shown wide.
-fn check(plural: &str, object: &str, expected: &Expect) {
+pub(crate) fn check(plural: &str, object: &str, expected: &Expect) {
     let def = def(plural);
     let cells = def.row(&yaml(object), now()).unwrap();
     let cell = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
@@ -531,6 +531,37 @@ fn certificate_signing_requests() {
         REQUESTOR: jane
         REQUESTEDDURATION: <none>
         CONDITION: Pending
+    "#]],
+    );
+}
+
+#[test]
+fn api_services() {
+    let local =
+        format!("{{metadata: {{name: v1.a.io, {BORN}}}, spec: {{group: a.io, version: v1}}}}");
+    check(
+        "apiservices",
+        &local,
+        &expect![[r#"
+        NAME: v1.a.io
+        SERVICE: Local
+        AVAILABLE: Unknown
+        AGE: 60m
+    "#]],
+    );
+    let remote = format!("
+metadata: {{name: v1.a.io, {BORN}}}
+spec: {{group: a.io, version: v1, service: {{namespace: ns, name: api}}}}
+status: {{conditions: [{{type: Other, status: 'True'}}, {{type: Available, status: 'False', reason: MissingEndpoints}}]}}
+");
+    check(
+        "apiservices",
+        &remote,
+        &expect![[r#"
+        NAME: v1.a.io
+        SERVICE: ns/api
+        AVAILABLE: False (MissingEndpoints)
+        AGE: 60m
     "#]],
     );
 }

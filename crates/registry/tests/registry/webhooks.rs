@@ -37,7 +37,10 @@ webhooks:
   failurePolicy: Never
   matchPolicy: Roughly
   timeoutSeconds: 31
-  matchConditions: [{name: a, expression: 'true'}]
+  matchConditions:
+  - {name: a, expression: request.userInfo.username != object.x && object.spec.x > 1}
+  - {name: a, expression: '1'}
+  - {name: '', expression: ''}
 - name: b.example.com
   clientConfig: {service: {name: '', namespace: n, port: 0, path: no/slash}}
   sideEffects: None
@@ -70,7 +73,10 @@ webhooks:
         webhooks[0].clientConfig.url: Invalid value: "c": fragments are not permitted in the URL; desired format: https://host[/path]
         webhooks[0].clientConfig.url: Invalid value: "a=b": query parameters are not permitted in the URL; desired format: https://host[/path]
         webhooks[0].admissionReviewVersions: Invalid value: ["v9"]: must include at least one of v1, v1beta1
-        webhooks[0].matchConditions: Forbidden: not supported by this server
+        webhooks[0].matchConditions[1].expression: Invalid value: "1": must evaluate to bool but got int
+        webhooks[0].matchConditions[1].name: Duplicate value: "a"
+        webhooks[0].matchConditions[2].expression: Required value
+        webhooks[0].matchConditions[2].name: Required value
         webhooks[1].clientConfig.service.name: Required value: service name is required
         webhooks[1].clientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive
         webhooks[1].clientConfig.service.path: Invalid value: "no/slash": must start with a '/'

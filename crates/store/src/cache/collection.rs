@@ -132,6 +132,18 @@ impl<T: Object> Collection<T> {
         Some(change)
     }
 
+    /// Takes another form of an item that is there; `false` if that is not of the same revision.
+    pub(super) fn mend(&self, item: &Arc<Item<T>>) -> bool {
+        let mut state = self.state.write();
+        let known = state.items.get(&item.key).cloned();
+        let Some(known) = known.filter(|known| known.revision == item.revision) else {
+            return false;
+        };
+        state.items.insert(Arc::clone(item));
+        state.labels.replace(Some(&known), Some(item));
+        true
+    }
+
     /// Adds a change to the log alone: for the log of all collections.
     pub(super) fn record(&self, change: Arc<Change<T>>) {
         self.state.write().record(change);

@@ -172,7 +172,7 @@ impl<T: Object + Send + Sync + 'static> Shared<T> {
 
     /// The cache's form of an entry. Not even one of the same key and revision can be taken instead: after a
     /// restore, these say nothing about the contents.
-    fn item(&self, entry: &Entry) -> Arc<Item<T>> {
+    pub(super) fn item(&self, entry: &Entry) -> Arc<Item<T>> {
         let object = (self.decode)(entry);
         Arc::new(Item { key: Arc::clone(&entry.key), revision: entry.revision, object })
     }

@@ -126,6 +126,13 @@ impl<T: Object + Send + Sync + 'static> Cache<T> {
         self.shared.get(key)
     }
 
+    /// Decodes an entry anew, for one of the same revision that could not be read when it came; whether that is there. It is no
+    /// change: who reads on from there is told nothing.
+    pub fn mend(&self, entry: &Entry) -> bool {
+        let collection = collection_of(&entry.key).and_then(|name| self.shared.known(name));
+        collection.is_some_and(|collection| collection.mend(&self.shared.item(entry)))
+    }
+
     /// The revision of the latest change of a collection, or of none. It is the same only if the collection is.
     pub fn latest(&self, prefix: &str) -> Revision {
         let collection = collection_of(prefix).and_then(|name| self.shared.known(name));

@@ -1,7 +1,7 @@
 //! Where the store's bytes are: a file, or what a test puts in its place.
 
 use std::{
-    fmt,
+    any, fmt,
     fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -10,6 +10,8 @@ use std::{
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError, backends::FileBackend};
+
+use super::unsynced::Unsynced;
 
 /// The memory for pages of the file; the API server's cache holds the objects already.
 const PAGE_CACHE: usize = 32 << 20;
@@ -31,6 +33,8 @@ type Open = dyn Fn(&mut Builder, Trust) -> Result<Database, DatabaseError> + Sen
 /// Opens the database, again after each fault.
 pub(super) struct Medium {
     name: PathBuf,
+    /// The type of what it is on, by which tests know whether that is synced.
+    backend: &'static str,
     open: Box<Open>,
 }
 
@@ -39,10 +43,18 @@ impl Medium {
         let path = path.to_owned();
         let name = path.clone();
         let open = move |trust| {
-            let file = open_file(&path, trust).map_err(StorageError::Io)?;
-            FileBackend::new(file)
+            let backend = file_backend(&path, trust)?;
+            sync_directory(&path).map_err(StorageError::Io)?;
+            Ok(backend)
         };
         Self::new(name, open)
+    }
+
+    /// A file that need not outlive a power cut.
+    pub(super) fn unsynced_file(path: &Path) -> Self {
+        let path = path.to_owned();
+        let name = path.clone();
+        Self::new(name, move |trust| file_backend(&path, trust).map(Unsynced))
     }
 
     pub(super) fn backend<B: StorageBackend>(
@@ -57,7 +69,7 @@ impl Medium {
         open: impl Fn(Trust) -> Result<B, DatabaseError> + Send + Sync + 'static,
     ) -> Self {
         let open = move |builder: &mut Builder, trust| builder.create_with_backend(open(trust)?);
-        Self { name, open: Box::new(open) }
+        Self { name, backend: any::type_name::<B>(), open: Box::new(open) }
     }
 
     pub(super) fn name(&self) -> &Path {
@@ -79,20 +91,27 @@ impl Medium {
 
 impl fmt::Debug for Medium {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Medium").field(&self.name).finish()
+        f.debug_tuple("Medium").field(&self.name).field(&self.backend).finish()
     }
 }
 
-/// The file is its owner's alone, for it holds the cluster's secrets; its directory is synced, lest a new
-/// file be lost with all that was acknowledged.
+fn file_backend(path: &Path, trust: Trust) -> Result<FileBackend, DatabaseError> {
+    FileBackend::new(open_file(path, trust).map_err(StorageError::Io)?)
+}
+
+/// The file is its owner's alone, for it holds the cluster's secrets.
 fn open_file(path: &Path, trust: Trust) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file =
         options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
     if trust == Trust::OnlyTheDisk {
         posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
     }
     Ok(file)
+}
+
+/// Lest a new file be lost with all that was acknowledged.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

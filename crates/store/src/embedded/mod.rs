@@ -1,9 +1,10 @@
 //! The store in one file, for a cluster with one API server: revisions and history as in etcd, on top of
 //! redb's transactions.
 //!
-//! *Guarantees*: a write is on the disk when it is answered; a file that was left by a kill or a power cut
-//! opens with all that was answered. After a fault of the disk (full, or failing for a while), the store is
-//! whole again as soon as the disk is. *Assumptions*: one process has the file open; a second one is refused.
+//! *Guarantees*: a write is on the disk when it is answered, and a file that was left by a kill or a power cut
+//! opens with all that was answered; without [`Options::outlives_power_cuts`] so does one that was left by a
+//! kill. After a fault of the disk (full, or failing for a while), the store is whole again as soon as the disk
+//! is. *Assumptions*: one process has the file open; a second one is refused.
 
 mod handle;
 mod medium;
@@ -12,6 +13,7 @@ mod reader;
 mod schema;
 mod shared;
 mod tables;
+mod unsynced;
 mod writer;
 
 use std::{
@@ -59,7 +61,11 @@ impl Embedded {
     /// *Errors*: `InUse` if another process has it, `Unavailable` if it can't be accessed, `Corrupt` if it is
     /// no store of ours or damaged.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
-        Self::start(Medium::file(path.as_ref()), options)
+        let medium = match options.outlives_power_cuts {
+            true => Medium::file(path.as_ref()),
+            false => Medium::unsynced_file(path.as_ref()),
+        };
+        Self::start(medium, options)
     }
 
     /// Opens a store that is not in a file; `open` is called again after each fault. For tests of what
@@ -104,6 +110,9 @@ impl Embedded {
         handle.write(Revision(0), schema::prepare)?;
         let revision = handle.read(Revision(0), |reader| Ok(reader.revision()))?;
         tracing::info!(path = %name.display(), %revision, "store opened");
+        if !options.outlives_power_cuts {
+            tracing::warn!(path = %name.display(), "a power cut may lose what is written");
+        }
         let (committed, _) = watch::channel(revision);
         let (queue, written) = (Queue::default(), Mutex::new(None));
         Ok(Self { shared: Arc::new(Shared { options, handle, queue, committed, written }) })

@@ -13,11 +13,14 @@ pub struct Options {
     pub keep_bytes: u64,
     /// Whether to read and verify the whole file at the start, even if it was closed in order.
     pub verify: bool,
+    /// Whether a write is on the disk before it is acknowledged. Where all is thrown away in the end, a test's, there is no
+    /// need to wait for the disk; a kill of the process loses nothing then either.
+    pub outlives_power_cuts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep_bytes: 1 << 30, verify: false }
+        Self { keep_bytes: 1 << 30, verify: false, outlives_power_cuts: true }
     }
 }
 

@@ -3,12 +3,13 @@
 //! time limit on each request.
 //!
 //! It does not reconnect a broken watch: the error says what happened, and the cache goes on from its
-//! revision. Requests find the members that answer by themselves.
+//! revision. Requests find a member that answers.
 
 mod convert;
+mod members;
 mod tls;
 
-use std::{fmt, future::Future, iter, time::Duration};
+use std::{fmt, iter, time::Duration};
 
 use async_stream::try_stream;
 use async_trait::async_trait;
@@ -19,16 +20,16 @@ use etcd_client::{
     WatchStream,
 };
 use futures::{Stream, StreamExt};
-use tokio::time::timeout;
 
-use self::convert::{
-    check_watch, entry, event, failure, header_revision, lacks, number, prefix_end, revision,
-};
 pub use self::tls::Tls;
+use self::{
+    convert::{
+        check_watch, entry, event, failure, header_revision, lacks, number, prefix_end, revision,
+    },
+    members::{Members, once},
+};
 use crate::{Entry, Event, Events, Expect, Guard, Page, Query, Revision, Store, StoreError};
 
-/// The longest that a request may take. etcd itself gives up after 7 s.
-const PATIENCE: Duration = Duration::from_millis(7500);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 /// A silent connection is probed so often (etcd refuses more than once in 5 s), and given up after so long.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
@@ -42,6 +43,7 @@ pub struct Etcd {
     kv: KvClient,
     watch: WatchClient,
     maintenance: MaintenanceClient,
+    members: Members,
     endpoints: Vec<String>,
 }
 
@@ -62,12 +64,13 @@ impl Etcd {
         if let Some(tls) = tls {
             options = options.with_tls(tls.options());
         }
-        let client = request(Client::connect(endpoints, Some(options))).await?;
+        let client = once(Client::connect(endpoints, Some(options))).await?;
         let etcd = Self {
             kv: client.kv_client().max_decoding_message_size(LONGEST_ANSWER),
             watch: client.watch_client().max_decoding_message_size(LONGEST_ANSWER),
             maintenance: client.maintenance_client(),
             _client: client,
+            members: Members::of(endpoints),
             endpoints: endpoints.to_vec(),
         };
         let revision = etcd.revision().await?;
@@ -86,7 +89,11 @@ impl Etcd {
         let look = |key| TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
         let looks: Vec<_> = keys.map(look).collect();
         let transaction = Txn::new().when(compares).and_then([then]).or_else(looks);
-        let answer = request(self.kv.clone().txn(transaction)).await?;
+        let send = || {
+            let (mut kv, transaction) = (self.kv.clone(), transaction.clone());
+            async move { kv.txn(transaction).await }
+        };
+        let answer = self.members.write(send).await?;
         if answer.succeeded() {
             return Ok(Ok(answer));
         }
@@ -103,13 +110,17 @@ impl Etcd {
     /// deletion by the very revision of a compaction and does not tell; so it is told apart as compacted.
     async fn watch_from(&self, after: Revision) -> Result<WatchStream, StoreError> {
         let options = WatchOptions::new().with_all_keys().with_start_revision(number(after).max(1));
-        request(self.watch.clone().watch("", Some(options))).await
+        let begin = || {
+            let (mut watch, options) = (self.watch.clone(), options.clone());
+            async move { watch.watch("", Some(options)).await }
+        };
+        self.members.look(begin).await
     }
 
     /// The oldest revision that is kept, after a request has failed for asking for an older one.
     async fn oldest(&self) -> Result<Revision, StoreError> {
         let mut watch = self.watch_from(Revision(1)).await?;
-        while let Some(response) = request(watch.message()).await? {
+        while let Some(response) = once(watch.message()).await? {
             if let Err(StoreError::Compacted { oldest }) = check_watch(&response) {
                 return Ok(oldest);
             }
@@ -136,15 +147,22 @@ impl Etcd {
 impl Store for Etcd {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let options = GetOptions::new().with_count_only();
-        let answer = request(self.kv.clone().get("/", Some(options))).await?;
+        let ask = || {
+            let (mut kv, options) = (self.kv.clone(), options.clone());
+            async move { kv.get("/", Some(options)).await }
+        };
+        let answer = self.members.look(ask).await?;
         header_revision(answer.header())
     }
 
     /// An etcd whose disk is full, or damaged, answers reads and raises an alarm.
     async fn check(&self) -> Result<(), StoreError> {
         self.revision().await?;
-        let mut maintenance = self.maintenance.clone();
-        let alarms = request(maintenance.alarm(AlarmAction::Get, AlarmType::None, None)).await?;
+        let ask = || {
+            let mut maintenance = self.maintenance.clone();
+            async move { maintenance.alarm(AlarmAction::Get, AlarmType::None, None).await }
+        };
+        let alarms = self.members.look(ask).await?;
         match alarms.alarms().first() {
             None => Ok(()),
             Some(alarm) => {
@@ -154,7 +172,11 @@ impl Store for Etcd {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        let mut answer = request(self.kv.clone().get(key, None)).await?;
+        let ask = || {
+            let mut kv = self.kv.clone();
+            async move { kv.get(key, None).await }
+        };
+        let mut answer = self.members.look(ask).await?;
         Ok(answer.take_kvs().pop().map(entry))
     }
 
@@ -164,8 +186,11 @@ impl Store for Etcd {
         }
         let (key, options) = range(prefix, &query);
         let at = query.at.unwrap_or_default();
-        let answer = timed(self.kv.clone().get(key, Some(options)), at).await;
-        let mut answer = match answer {
+        let ask = || {
+            let (mut kv, key, options) = (self.kv.clone(), key.clone(), options.clone());
+            async move { kv.get(key, Some(options)).await }
+        };
+        let mut answer = match self.members.list(at, ask).await {
             Ok(answer) => answer,
             Err(error) => return Err(self.explain(error).await),
         };
@@ -220,7 +245,7 @@ impl Store for Etcd {
 
     async fn remembers(&self, change: &Event) -> Result<bool, StoreError> {
         let mut watch = self.watch_from(change.revision()).await?;
-        while let Some(response) = request(watch.message()).await? {
+        while let Some(response) = once(watch.message()).await? {
             check_watch(&response)?;
             let events = response.events().iter().map(event).collect::<Result<Vec<_>, _>>()?;
             if !events.is_empty() {
@@ -231,7 +256,12 @@ impl Store for Etcd {
     }
 
     async fn compact(&self, before: Revision) -> Result<(), StoreError> {
-        match timed(self.kv.clone().compact(number(before), None), before).await {
+        let compact = || {
+            let mut kv = self.kv.clone();
+            async move { kv.compact(number(before), None).await }
+        };
+        // Twice is as good as once.
+        match self.members.list(before, compact).await {
             Ok(_) | Err(StoreError::Compacted { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -299,25 +329,5 @@ fn events(
             }
         }
         Err(StoreError::Unavailable("etcd ended the watch".into()))?;
-    }
-}
-
-async fn request<T>(
-    request: impl Future<Output = Result<T, etcd_client::Error>>,
-) -> Result<T, StoreError> {
-    timed(request, Revision(0)).await
-}
-
-/// A request that asks for a revision.
-async fn timed<T>(
-    request: impl Future<Output = Result<T, etcd_client::Error>>,
-    asked: Revision,
-) -> Result<T, StoreError> {
-    match timeout(PATIENCE, request).await {
-        Ok(answer) => answer.map_err(|error| failure(&error, asked)),
-        Err(_) => Err(StoreError::Unavailable(format!(
-            "etcd gave no answer within {} s",
-            PATIENCE.as_secs_f32()
-        ))),
     }
 }

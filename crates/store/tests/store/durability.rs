@@ -268,3 +268,33 @@ fn a_missing_directory_is_named() {
     let error = open(Path::new("/nowhere/to/be/found/store")).unwrap_err();
     assert!(error.to_string().contains("/nowhere/to/be/found/store"), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_is_synced_unless_it_need_not_outlive_a_power_cut() {
+    let is_unsynced = |options: Options| {
+        let (_directory, file) = directory();
+        let store = Embedded::open(&file, options).unwrap();
+        format!("{store:?}").contains("Unsynced")
+    };
+    assert!(!is_unsynced(Options::default()));
+    assert!(is_unsynced(Options { outlives_power_cuts: false, ..Options::default() }));
+}
+
+#[tokio::test]
+async fn what_need_not_outlive_a_power_cut_outlives_its_store_and_is_one_processs_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("store");
+    let options = || Options { outlives_power_cuts: false, ..Options::default() };
+    let store = Embedded::open(&file, options()).unwrap();
+    store.put("/a", "1".into(), None).await.unwrap();
+    let other = Embedded::open(&file, Options::default());
+    assert!(matches!(other, Err(StoreError::InUse(_))), "{other:?}");
+    // As after a kill: nothing is closed.
+    let copy = directory.path().join("copy");
+    fs::copy(&file, &copy).unwrap();
+    drop(store);
+    for file in [file, copy] {
+        let store = Embedded::open(&file, options()).unwrap();
+        assert_eq!(store.get("/a").await.unwrap().unwrap().value, "1");
+    }
+}

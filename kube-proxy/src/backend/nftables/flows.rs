@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddrV4,
+    net::SocketAddr,
 };
 
 use packet_filter::connections::Flows;
@@ -23,29 +23,29 @@ pub(super) fn stale(before: &Elements, after: &Elements) -> BTreeSet<Flows> {
     gone.chain(new).collect()
 }
 
-fn endpoints(elements: &Elements) -> BTreeSet<(SocketAddrV4, SocketAddrV4)> {
+fn endpoints(elements: &Elements) -> BTreeSet<(SocketAddr, SocketAddr)> {
     let found = elements.iter().filter(|((set, _), _)| set == UDP_ENDPOINTS);
     found.filter_map(|((_, key), value)| Some((socket(key)?, socket(value)?))).collect()
 }
 
-fn services(elements: &Elements) -> BTreeSet<SocketAddrV4> {
+fn services(elements: &Elements) -> BTreeSet<SocketAddr> {
     let found = elements.keys().filter(|(set, _)| set == SERVICES);
     found.filter_map(|(_, key)| datagrams_to(key)).collect()
 }
 
 /// `10.96.0.10 . udp . 53`.
-fn datagrams_to(key: &str) -> Option<SocketAddrV4> {
+fn datagrams_to(key: &str) -> Option<SocketAddr> {
     let mut parts = key.split(" . ");
     let (address, protocol, port) = (parts.next()?, parts.next()?, parts.next()?);
     let is_of_datagrams = protocol == "udp";
-    is_of_datagrams.then_some(SocketAddrV4::new(address.parse().ok()?, port.parse().ok()?))
+    is_of_datagrams.then_some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
 }
 
 /// `10.244.0.2 . 5353`, with whatever comes behind.
-fn socket(text: &str) -> Option<SocketAddrV4> {
+fn socket(text: &str) -> Option<SocketAddr> {
     let mut parts = text.split(" . ");
     let (address, port) = (parts.next()?, parts.next()?);
-    Some(SocketAddrV4::new(address.parse().ok()?, port.parse().ok()?))
+    Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
 }
 
 #[cfg(test)]

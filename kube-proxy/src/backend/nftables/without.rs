@@ -1,16 +1,25 @@
 //! What is left when Services are not carried by rules any more.
 
-use std::{collections::BTreeSet, io, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    net::IpAddr,
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use ipnet::Ipv4Net;
-use packet_filter::Error;
+use component::dual_stack::DualStack;
+use packet_filter::{Error, connections::Flows};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::kernel::Kernel;
+use super::{
+    flows,
+    kernel::{self, Kernel},
+};
 use crate::{
     backend::Backend,
+    gateway::GatewayPlan,
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Summary},
     router::RouterPlan,
@@ -20,24 +29,43 @@ use crate::{
 /// more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What else served those who carried Services before, and goes when the rules do.
+#[async_trait]
+pub trait Leftover: fmt::Debug + Send + Sync {
+    /// Removes it; what is not there is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconcileError::Leftover`].
+    async fn remove(&self) -> Result<(), ReconcileError>;
+}
+
 /// Another way of carrying Services, which removes the rules by which they were carried before: once, when it carries
 /// all of them itself, or has had its time.
 #[derive(Debug)]
 pub struct WithoutRules<B> {
     backend: B,
-    kernel: Kernel,
+    kernels: Vec<Kernel>,
+    leftover: Option<Box<dyn Leftover>>,
     removed: bool,
-    /// Whether there may be flows that are led by rules that are no more.
-    is_led: bool,
+    /// Those that are led by rules that are no more.
+    led: BTreeSet<Flows>,
     /// When all Services were known.
     told: Option<Instant>,
 }
 
 impl<B: Backend> WithoutRules<B> {
-    /// For the virtual IPs of a range.
-    pub fn new(range: Ipv4Net, backend: B) -> Self {
-        let kernel = Kernel::new(range);
-        WithoutRules { backend, kernel, removed: false, is_led: false, told: None }
+    /// For the virtual IPs of these ranges.
+    pub fn new(ranges: DualStack, backend: B) -> Self {
+        let kernels = Kernel::of(&ranges);
+        let (leftover, led) = (None, BTreeSet::new());
+        WithoutRules { backend, kernels, leftover, removed: false, led, told: None }
+    }
+
+    /// The same also without that.
+    #[must_use]
+    pub fn and_without(self, leftover: Box<dyn Leftover>) -> Self {
+        WithoutRules { leftover: Some(leftover), ..self }
     }
 
     fn may_remove(&self, summary: &Summary) -> bool {
@@ -47,20 +75,27 @@ impl<B: Backend> WithoutRules<B> {
     }
 
     async fn remove(&mut self) -> Result<(), ReconcileError> {
-        match self.kernel.table.read_rules().await {
-            Ok(None) => {}
-            // Who has no such tool has no such rules.
-            Err(Error::Run(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-            Ok(Some(_)) => {
-                // Before it is known whether they are gone.
-                self.is_led = true;
-                self.kernel.table.remove().await?;
-                info!(table = self.kernel.table.name, "removed the rules of Services");
+        for kernel in &self.kernels {
+            match kernel.table.read().await {
+                Ok(None) => {}
+                // Who has no such tool has no such rules.
+                Err(Error::Run(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+                Ok(Some(found)) => {
+                    // Before it is known whether they are gone.
+                    let led = flows::stale(found.elements(), &BTreeMap::new());
+                    self.led.extend(kernel.all_flows(led));
+                    kernel.table.remove().await?;
+                    info!(table = kernel.table.name, "removed the rules of Services");
+                }
             }
         }
-        if self.is_led {
-            self.kernel.forget(self.kernel.all_flows()).await?;
+        while let Some(flows) = self.led.first().copied() {
+            kernel::forget(flows).await?;
+            self.led.remove(&flows);
+        }
+        if let Some(leftover) = &self.leftover {
+            leftover.remove().await?;
         }
         self.removed = true;
         Ok(())
@@ -73,7 +108,7 @@ impl<B: Backend> Backend for WithoutRules<B> {
         self.backend.resume().await
     }
 
-    async fn look(&mut self) -> Result<&BTreeSet<Ipv4Addr>, ReconcileError> {
+    async fn look(&mut self) -> Result<&BTreeSet<IpAddr>, ReconcileError> {
         self.backend.look().await
     }
 
@@ -98,8 +133,8 @@ impl<B: Backend> Backend for WithoutRules<B> {
         self.backend.want_router(plan);
     }
 
-    fn serves_from_outside(&self) -> bool {
-        self.backend.serves_from_outside()
+    fn want_gateways(&mut self, plans: &[GatewayPlan]) {
+        self.backend.want_gateways(plans);
     }
 
     async fn pass(&mut self) -> Result<Summary, ReconcileError> {

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::routes::{
-    Host,
-    settings::Mode,
+    guard,
+    settings::{Mode, Settings},
     steps::{Plan, plan},
 };
 
@@ -44,7 +44,7 @@ fn route(destination: &str, gateway: Option<&str>, link: u32, protocol: u8) -> n
 }
 
 fn address(link: u32, address: &str, prefix_len: u8) -> Address {
-    Address { link, address: address.parse().unwrap(), prefix_len }
+    Address { link, address: address.parse().unwrap(), prefix_len, temporary: false }
 }
 
 /// A host with nothing of ours.
@@ -225,4 +225,52 @@ fn without_the_own_node_routes_through_the_vxlan_wait() {
     let plan = planned(Mode::Auto, &bare(), &nodes()[1..3]);
     let waiting: Vec<_> = plan.waiting.iter().map(|route| route.node.as_str()).collect();
     assert_eq!((waiting, plan.steps.len()), (vec!["n3"], 1), "{plan:?}");
+}
+
+#[test]
+fn a_node_that_says_it_is_at_a_pod_s_address_shortens_nobody_s_packets() {
+    let mut nodes = nodes();
+    nodes.push(node("n5", "10.244.5.0/24", "10.244.3.7"));
+    check(&complete(), &nodes, &expect![""]);
+}
+
+#[test]
+fn packets_have_a_length_however_short_those_of_the_link_are() {
+    for (link, expected) in [(1500, 1450), (600, 576), (20, 576)] {
+        let mut seen = bare();
+        seen.links[0].mtu = link;
+        let device = planned(Mode::Auto, &seen, &nodes()).overlay.device.unwrap();
+        assert_eq!(device.mtu, expected);
+    }
+}
+
+/// Rules and elements of the guard.
+fn guarded(seen: &Seen, nodes: &[Node]) -> Option<String> {
+    let host = host(Mode::Auto);
+    let contents = guard::wanted(&host, seen, &plan(&host, seen, nodes.iter()).overlay)?;
+    let rules = contents
+        .chains
+        .iter()
+        .flat_map(|(name, chain)| chain.rules.iter().map(move |rule| format!("{name}: {rule}\n")));
+    let elements = contents.elements.keys().map(|(set, key)| format!("{set}: {key}\n"));
+    Some(rules.chain(elements).collect())
+}
+
+#[test]
+fn frames_are_taken_of_the_hosts_that_the_vxlan_leads_to_and_none_of_pods() {
+    let mut seen = complete();
+    seen.links.push(Link { index: 5, name: "bridge".into(), vxlan: None, ..seen.links[1].clone() });
+    seen.addresses.push(address(5, "10.244.1.1", 24));
+    expect![[r#"
+        forward: iifname { "bridge", "mk8svx138" } udp dport 4789 ip daddr != 10.244.0.0/16 drop
+        forward: iifname { "bridge", "mk8svx138" } udp dport 4789 ip saddr != 10.244.0.0/16 drop
+        input: udp dport 4789 @th,96,24 138 iifname { "bridge", "mk8svx138" } drop
+        input: udp dport 4789 @th,96,24 138 ip saddr != @hosts drop
+        hosts: 203.0.113.3
+        hosts: 203.0.113.4
+    "#]]
+    .assert_eq(&guarded(&seen, &nodes()).unwrap());
+    let (without, left) = (&nodes()[..2], "a link that is left over takes frames, too");
+    assert!(!guarded(&seen, without).expect(left).contains("hosts:"), "{left}");
+    assert_eq!(guarded(&bare(), without), None);
 }

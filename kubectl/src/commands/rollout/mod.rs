@@ -1,6 +1,9 @@
 //! `kubectl rollout`: how the pods of one template take over from those of another, and which templates there were.
 
+mod daemon_set;
+mod progress;
 mod revisions;
+mod stateful_set;
 mod status;
 mod which;
 
@@ -19,10 +22,10 @@ use crate::{
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 const MERGE: &str = "application/merge-patch+json";
 
-/// Follow, pause, restart and undo the rollout of a Deployment
+/// Follow, pause, restart and undo the rollout of a Deployment, StatefulSet or DaemonSet
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  kubectl rollout status deployment/web\n  kubectl rollout history deploy web --revision=2\n  kubectl rollout undo deploy/web\n  kubectl rollout restart deploy -l app=web"
+    after_help = "Examples:\n  kubectl rollout status deployment/web\n  kubectl rollout history deploy web --revision=2\n  kubectl rollout undo sts/db\n  kubectl rollout restart ds/logs\n  kubectl rollout restart deploy -l app=web"
 )]
 pub struct Rollout {
     #[command(subcommand)]
@@ -73,7 +76,7 @@ enum Action {
     Restart(Change),
 }
 
-/// A patch of Deployments.
+/// A patch of what has rollouts.
 #[derive(Args, Debug)]
 struct Change {
     #[command(flatten)]
@@ -87,13 +90,15 @@ struct Change {
 
 impl Rollout {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
-        let pause = |deployment: &Value| match is_paused(deployment) {
-            true => Err("is already paused"),
-            false => Ok(json!({"spec": {"paused": true}})),
+        let pause = |object: &Value| match (object::kind(object), is_paused(object)) {
+            ("Deployment", false) => Ok(json!({"spec": {"paused": true}})),
+            ("Deployment", true) => Err("is already paused"),
+            _ => Err("pausing is not supported"),
         };
-        let resume = |deployment: &Value| match is_paused(deployment) {
-            true => Ok(json!({"spec": {"paused": null}})),
-            false => Err("is not paused"),
+        let resume = |object: &Value| match (object::kind(object), is_paused(object)) {
+            ("Deployment", true) => Ok(json!({"spec": {"paused": null}})),
+            ("Deployment", false) => Err("is not paused"),
+            _ => Err("resuming is not supported"),
         };
         match self.action {
             Action::Status(status) => status.run(session).await,
@@ -108,8 +113,8 @@ impl Rollout {
     }
 }
 
-fn is_paused(deployment: &Value) -> bool {
-    deployment["spec"]["paused"] == true
+fn is_paused(object: &Value) -> bool {
+    object["spec"]["paused"] == true
 }
 
 fn restart(deployment: &Value) -> Result<Value, &'static str> {
@@ -130,7 +135,7 @@ impl Change {
     ) -> Result<(), Failure> {
         let format = Format::parse(self.output.as_deref())?;
         let mut failures = Failures::default();
-        for (target, deployment) in self.which.deployments(session, &mut failures).await? {
+        for (target, deployment) in self.which.objects(session, &mut failures).await? {
             let patch = patch(&deployment).map_err(|why| {
                 let name = object::name(&deployment);
                 Failure::message(format!("{} {name:?} {why}", target.resource.qualified()))
@@ -166,13 +171,13 @@ impl Change {
 impl Which {
     async fn history(&self, session: &Session, revision: i64) -> Result<(), Failure> {
         let mut failures = Failures::default();
-        for (target, deployment) in self.deployments(session, &mut failures).await? {
+        for (target, deployment) in self.objects(session, &mut failures).await? {
             let revisions = Revisions::fetch(session, &deployment).await;
             let Some(revisions) = failures.keep(revisions)? else { continue };
             let text = match revision {
                 0 => Ok(format!("{} \n{}\n", name(&target), revisions.table())),
-                revision => revisions.find(revision).map(|set| {
-                    let page = crate::describe::template(&set["spec"]["template"]);
+                revision => revisions.find(revision).map(|found| {
+                    let page = crate::describe::template(&found.whole_template);
                     format!("{} with revision #{revision}\n{page}\n", name(&target))
                 }),
             };
@@ -185,7 +190,7 @@ impl Which {
 
     async fn undo(&self, session: &Session, to: i64, dry_run: DryRun) -> Result<(), Failure> {
         let mut failures = Failures::default();
-        for (target, deployment) in self.deployments(session, &mut failures).await? {
+        for (target, deployment) in self.objects(session, &mut failures).await? {
             let done = undo(session, &target, &deployment, to, dry_run).await;
             if let Some(done) = failures.keep(done)? {
                 session.io.line(format_args!("{} {done}", name(&target)))?;
@@ -213,10 +218,10 @@ async fn undo(
         )));
     }
     let revisions = Revisions::fetch(session, deployment).await?;
-    let set = if to == 0 { revisions.before()? } else { revisions.find(to)? };
-    let template = revisions::template(set);
+    let found = if to == 0 { revisions.before()? } else { revisions.find(to)? };
+    let template = found.template();
     if template == revisions::canonical(&deployment["spec"]["template"]) {
-        let revision = revisions::revision(set);
+        let revision = found.number;
         return Ok(format!(
             "skipped rollback (current template already matches revision {revision})"
         ));
@@ -227,7 +232,7 @@ async fn undo(
             {"op": "test", "path": "/metadata/uid", "value": deployment["metadata"]["uid"]},
             {"op": "test", "path": "/metadata/generation", "value": deployment["metadata"]["generation"]},
             {"op": "replace", "path": "/spec/template", "value": template},
-            {"op": "add", "path": "/metadata/annotations", "value": revisions::annotations(deployment, set)},
+            {"op": "add", "path": "/metadata/annotations", "value": found.annotations(deployment)},
         ]);
         let call = Call::new(Method::PATCH, target.path())
             .query("dryRun", dry_run.query())

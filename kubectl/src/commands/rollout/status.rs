@@ -8,7 +8,9 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    revisions,
+    daemon_set,
+    progress::Progress,
+    revisions, stateful_set,
     which::{Which, fetch},
 };
 use crate::{
@@ -35,16 +37,10 @@ pub(super) struct Status {
     revision: i64,
 }
 
-/// How far a rollout is.
-enum Progress {
-    Going(String),
-    Done(String),
-}
-
 impl Status {
     pub(super) async fn run(self, session: &Session) -> Result<(), Failure> {
         let mut failures = Failures::default();
-        for (target, deployment) in self.which.deployments(session, &mut failures).await? {
+        for (target, deployment) in self.which.objects(session, &mut failures).await? {
             let followed = self.follow(session, &target, deployment);
             let followed = match self.timeout {
                 Duration::ZERO => followed.await,
@@ -95,7 +91,12 @@ impl Status {
         deployment: &Value,
         said: &mut String,
     ) -> Result<bool, Failure> {
-        let (text, is_done) = match progress(deployment, self.revision)? {
+        let progress = match object::kind(deployment) {
+            "DaemonSet" => daemon_set::progress(deployment)?,
+            "StatefulSet" => stateful_set::progress(deployment)?,
+            _ => progress(deployment, self.revision)?,
+        };
+        let (text, is_done) = match progress {
             Progress::Going(text) => (text, false),
             Progress::Done(text) => (text, true),
         };

@@ -1,4 +1,4 @@
-//! The Deployments that a command works on.
+//! The objects that a command works on.
 
 use clap::Args;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::{
     session::Session,
 };
 
-/// The Deployments to work on.
+/// The objects to work on.
 #[derive(Args, Debug)]
 pub(super) struct Which {
     /// TYPE NAME… or TYPE/NAME…
@@ -21,8 +21,8 @@ pub(super) struct Which {
 }
 
 impl Which {
-    /// The Deployments with their targets; of other kinds there are no rollouts.
-    pub(super) async fn deployments(
+    /// The objects with their targets; of other kinds there are no rollouts.
+    pub(super) async fn objects(
         &self,
         session: &Session,
         failures: &mut Failures,
@@ -47,7 +47,9 @@ impl Which {
 pub(super) async fn fetch(session: &Session, target: &Target) -> Result<Value, Failure> {
     let object = target.fetch(session).await?;
     match object::kind(&object) {
-        "Deployment" => Ok(object),
-        kind => Err(Failure::message(format!("{kind:?} has no rollouts: only Deployments have"))),
+        "DaemonSet" | "Deployment" | "StatefulSet" => Ok(object),
+        kind => Err(Failure::message(format!(
+            "{kind:?} has no rollouts: only Deployments, StatefulSets and DaemonSets have"
+        ))),
     }
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use api_types::jiff::{SignedDuration, Timestamp};
 use docker::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-    EventMessage,
+    EventMessage, HostConfig,
 };
 
-use crate::runtime::{Container, Exit, ImageStore, RuntimeEvent, State, Summary, labels};
+use crate::runtime::{
+    Container, Exit, ImageStore, Resources, RuntimeEvent, State, Summary, labels,
+};
 
 /// Docker's own store: there is no such folder of layers if containerd keeps the images.
 pub(super) fn image_store(root: Option<&str>, driver: Option<&str>) -> Option<ImageStore> {
@@ -44,7 +46,18 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
         pid: engine_state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),
         state: state(&engine_state, moment(answer.created.as_deref())),
         stop_signal: config.stop_signal.filter(|s| !s.is_empty()).unwrap_or("SIGTERM".into()),
+        resources: answer.host_config.as_ref().map(resources).unwrap_or_default(),
     })
+}
+
+/// The engine writes 0 for "none".
+fn resources(host: &HostConfig) -> Resources {
+    let bound = |amount: Option<i64>| amount.filter(|amount| *amount != 0);
+    Resources {
+        cpu_shares: bound(host.cpu_shares),
+        cpu_quota: bound(host.cpu_quota),
+        memory: bound(host.memory),
+    }
 }
 
 fn state(engine: &ContainerState, created: Option<Timestamp>) -> State {

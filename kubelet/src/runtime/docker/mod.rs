@@ -18,8 +18,8 @@ use futures::{
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    Container, ContainerSpec, Image, LogLimits, LogOptions, Runtime, RuntimeError, RuntimeEvent,
-    RuntimeInfo, SandboxSpec, Summary, labels,
+    Container, ContainerSpec, Image, LogLimits, LogOptions, Resources, Runtime, RuntimeError,
+    RuntimeEvent, RuntimeInfo, SandboxSpec, Summary, labels,
     process::{Command, Exec, Size, Streams, Terminal},
 };
 
@@ -150,6 +150,10 @@ impl Runtime for Docker {
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
         Ok(self.engine.start(id).await?)
+    }
+
+    async fn update(&self, id: &str, resources: &Resources) -> Result<(), RuntimeError> {
+        Ok(self.engine.update(id, &Self::update_body(resources)).await?)
     }
 
     async fn signal(&self, id: &str, signal: &str) -> Result<(), RuntimeError> {

@@ -1,14 +1,14 @@
 //! Sandboxes and containers in the words of the Docker Engine. Pure.
 
 use docker::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount as EngineMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType,
+    ContainerCreateBody, ContainerUpdateBody, HostConfig, HostConfigLogConfig,
+    Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
 };
 
 use super::Docker;
 use crate::runtime::{
-    ContainerSpec, LogLimits, Mount, Propagation, SandboxNetwork, SandboxSpec, Seccomp, Security,
-    labels,
+    ContainerSpec, LogLimits, Mount, Propagation, Resources, SandboxNetwork, SandboxSpec, Seccomp,
+    Security, labels,
 };
 
 const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
@@ -72,10 +72,11 @@ impl Docker {
 
 fn host_config(spec: &ContainerSpec) -> HostConfig {
     let sandbox = format!("container:{}", spec.sandbox_id);
-    let pid = match (spec.host_pid, spec.share_pids) {
-        (true, _) => Some("host".to_owned()),
-        (false, true) => Some(sandbox.clone()),
-        (false, false) => None,
+    let pid = match (spec.host_pid, spec.share_pids, &spec.pids_of) {
+        (true, ..) => Some("host".to_owned()),
+        (false, true, _) => Some(sandbox.clone()),
+        (false, false, Some(other)) => Some(format!("container:{other}")),
+        (false, false, None) => None,
     };
     let security = &spec.security;
     HostConfig {
@@ -96,6 +97,20 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         group_add: Some(security.groups.clone()),
         security_opt: Some(security_options(security)),
         ..HostConfig::default()
+    }
+}
+
+impl Docker {
+    /// The bounds of `host_config`, for a container that is there.
+    pub(super) fn update_body(resources: &Resources) -> ContainerUpdateBody {
+        ContainerUpdateBody {
+            cpu_shares: resources.cpu_shares,
+            cpu_quota: resources.cpu_quota,
+            cpu_period: resources.cpu_quota.map(|_| CPU_PERIOD_MICROSECONDS),
+            memory: resources.memory,
+            memory_swap: resources.memory,
+            ..ContainerUpdateBody::default()
+        }
     }
 }
 
@@ -137,5 +152,28 @@ fn propagation(wanted: Propagation) -> MountBindOptionsPropagationEnum {
         Propagation::None => MountBindOptionsPropagationEnum::RPRIVATE,
         Propagation::HostToContainer => MountBindOptionsPropagationEnum::RSLAVE,
         Propagation::Bidirectional => MountBindOptionsPropagationEnum::RSHARED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_processes_a_container_sees() {
+        let check = |host: bool, shared: bool, other: Option<&str>, expected: Option<&str>| {
+            let spec = ContainerSpec {
+                sandbox_id: "s".to_owned(),
+                host_pid: host,
+                share_pids: shared,
+                pids_of: other.map(str::to_owned),
+                ..ContainerSpec::default()
+            };
+            assert_eq!(host_config(&spec).pid_mode.as_deref(), expected);
+        };
+        check(false, false, None, None);
+        check(false, false, Some("a"), Some("container:a"));
+        check(false, true, Some("a"), Some("container:s"));
+        check(true, false, Some("a"), Some("host"));
     }
 }

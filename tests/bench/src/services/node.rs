@@ -10,7 +10,7 @@ use std::{
 use anyhow::{bail, ensure};
 use kube_proxy::{
     addresses::{Addresses, Loopback},
-    backend::{Backend, Nftables, Nginx},
+    backend::{Backend, Nftables, Nginx, SharedNginx, shared::HostSockets},
     configs::Configs,
     docker::Docker,
     plan::{Balancing, Outside, PortPlan, Protocol, ServicePlan},
@@ -21,26 +21,33 @@ use testkit::remove_pod_ranges;
 use tokio::time::timeout;
 
 const IMAGE: &str = "minik8s/nginx:0.1";
-const NAME: &str = "bench-services";
-const SERVICES: &str = "10.119.0.0/28";
+pub(super) const NAME: &str = "bench-services";
+const SERVICES: &str = "10.119.0.0/19";
 const PODS: &str = "127.119.0.0/28";
 const SERVICE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 119, 0, 10), 80);
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Thousands of addresses and sockets are taken one after another.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The same in the name of the table of rules.
-const TABLE: &str = "minik8s-services-0a770000-28";
+const TABLE: &str = "minik8s-services-0a770000-19";
 
 /// What carries the Service.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mode {
+    /// An nginx for each.
     Nginx,
+    /// One for all.
+    Shared,
     Nftables,
 }
+
+pub(super) const MODES: [Mode; 3] = [Mode::Nginx, Mode::Shared, Mode::Nftables];
 
 impl Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Mode::Nginx => "nginx",
+            Mode::Shared => "shared nginx",
             Mode::Nftables => "nftables",
         })
     }
@@ -61,6 +68,10 @@ impl Node {
         let configs = Configs::open(state.path())?;
         let proxy: Box<dyn Backend> = match mode {
             Mode::Nginx => Box::new(Nginx(Reconciler::new(docker, addresses, configs))),
+            Mode::Shared => {
+                let (range, sockets) = (SERVICES.parse()?, Box::new(HostSockets));
+                Box::new(SharedNginx::new(range, docker, addresses, configs, sockets))
+            }
             Mode::Nftables => Box::new(Nftables::new(
                 SERVICES.parse()?,
                 PODS.parse()?,
@@ -77,11 +88,31 @@ impl Node {
 
     /// Gives the endpoint a Service, and waits until it can be reached.
     pub(super) async fn serve(&mut self, endpoint: SocketAddrV4) -> anyhow::Result<SocketAddrV4> {
-        self.proxy.want_all(vec![plan(endpoint)]);
+        self.serve_beside(endpoint, 0).await
+    }
+
+    /// The same beside so many other Services, which lead nowhere.
+    pub(super) async fn serve_beside(
+        &mut self,
+        endpoint: SocketAddrV4,
+        others: usize,
+    ) -> anyhow::Result<SocketAddrV4> {
+        let first = SERVICE.ip().to_bits() + 1;
+        let addresses = (first..).take(others).map(Ipv4Addr::from_bits);
+        let nowhere = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+        let others = addresses.map(|ip| plan(&uid(ip), ip, nowhere));
+        let all = [plan(NAME, *SERVICE.ip(), endpoint)].into_iter().chain(others);
+        self.proxy.want_all(all.collect());
         timeout(PATIENCE, self.settle()).await??;
         let route = route();
         ensure!(route.starts_with("local"), "{} is not of this machine: {route}", SERVICE.ip());
         Ok(SERVICE)
+    }
+
+    /// Gives the Service another endpoint; others are not looked at.
+    pub(super) async fn lead_to(&mut self, endpoint: SocketAddrV4) -> anyhow::Result<()> {
+        self.proxy.want(plan(NAME, *SERVICE.ip(), endpoint));
+        timeout(PATIENCE, self.settle()).await?
     }
 
     async fn settle(&mut self) -> anyhow::Result<()> {
@@ -98,21 +129,27 @@ impl Node {
     }
 }
 
-fn plan(endpoint: SocketAddrV4) -> ServicePlan {
+/// As different at the beginning as uids are: nginx looks for names one by one.
+fn uid(ip: Ipv4Addr) -> String {
+    format!("{:08x}-{NAME}", ip.to_bits().wrapping_mul(0x9e37_79b1))
+}
+
+fn plan(uid: &str, ip: Ipv4Addr, endpoint: SocketAddrV4) -> ServicePlan {
     let port = PortPlan {
         port: SERVICE.port(),
         protocol: Protocol::Tcp,
-        endpoints: [endpoint].into(),
+        endpoints: [endpoint.into()].into(),
         node_port: None,
         outside_endpoints: [].into(),
     };
     ServicePlan {
         namespace: "default".into(),
-        name: "bench".into(),
-        uid: NAME.into(),
-        ip: *SERVICE.ip(),
+        name: uid.into(),
+        uid: uid.into(),
+        ips: [ip.into()].into(),
         affinity: None,
         balancing: Balancing::default(),
+        kept: [].into(),
         outside: Outside::default(),
         ports: vec![port],
     }
@@ -129,8 +166,7 @@ impl Drop for Node {
         let script = format!(
             "docker ps -aq --filter label=io.minik8s.node={NAME} | xargs -r docker rm -f
              nft delete table ip {TABLE}
-             ip address del {}/32 dev lo",
-            SERVICE.ip()
+             ip -o address show dev lo to {SERVICES} | awk '{{print $4}}' | xargs -r -I@ ip address del @ dev lo"
         );
         // What is left has names of its own and is in nobody's way.
         let _ = Command::new("sh").args(["-c", &script]).output();

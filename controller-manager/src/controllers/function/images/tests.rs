@@ -13,7 +13,8 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// The controller, whose Docker is away.
 fn images(plane: &ControlPlane) -> Images {
-    let mut context = context(plane.listwatch(), WorkersArgs::default());
+    let mut context =
+        context(plane.listwatch_as("kube-controller-manager"), WorkersArgs::default());
     context.settings.functions.docker_host = "unix:///nowhere".to_owned();
     Images::new(&context, Arc::new(WorkQueue::default()))
 }
@@ -23,14 +24,14 @@ fn key() -> ObjectKey {
 }
 
 /// A function of three sources after each other; the last one has no image yet.
-async fn function(images: &Images) -> Function {
+async fn function(plane: &ControlPlane, images: &Images) -> Function {
     let function = json!({
         "metadata": {"name": "add", "finalizers": [FINALIZER]},
         "spec": {"source": {"files": {"func.py": "three"}}, "historyLimit": 0},
     });
     let function: Function = serde_json::from_value(function).unwrap();
-    let api = images.functions("default");
-    let mut function = api.create(&PostParams::default(), &function).await.unwrap();
+    let users: Api<Function> = Api::namespaced(plane.client(), "default");
+    let mut function = users.create(&PostParams::default(), &function).await.unwrap();
     let mut known = FunctionStatus { version: Some(2), ..FunctionStatus::default() };
     for code in ["one", "two"] {
         status::wanted(&of_source(&function.spec, code), &mut known.versions, NOW);
@@ -64,7 +65,7 @@ async fn versions(images: &Images) -> Vec<(i64, Option<String>)> {
 async fn a_version_is_built_while_an_old_image_cannot_be_removed() {
     let plane = ControlPlane::start().await;
     let images = images(&plane);
-    let function = function(&images).await;
+    let function = function(&plane, &images).await;
     let digest = function.status.as_ref().unwrap().versions[2].template_digest.clone();
     images.informers.functions.take_in(Event::Apply(function));
     let Err(failed) = images.reconcile(&key()).await else { panic!("the image is removed") };
@@ -78,7 +79,7 @@ async fn a_version_is_built_while_an_old_image_cannot_be_removed() {
 async fn an_image_that_goes_is_no_new_versions_even_if_it_cannot_be_removed() {
     let plane = ControlPlane::start().await;
     let images = images(&plane);
-    let function = function(&images).await;
+    let function = function(&plane, &images).await;
     let second = function.status.as_ref().unwrap().versions[1].image.clone();
     assert!(images.forget_old(&key(), &function).await.is_err());
     assert_eq!(versions(&images).await, [(1, None), (2, second), (3, None)]);
@@ -88,7 +89,7 @@ async fn an_image_that_goes_is_no_new_versions_even_if_it_cannot_be_removed() {
 async fn an_image_stays_that_a_new_version_got_since_the_last_look() {
     let plane = ControlPlane::start().await;
     let images = images(&plane);
-    let seen = function(&images).await;
+    let seen = function(&plane, &images).await;
     let mut now = seen.clone();
     now.spec = of_source(&now.spec, "one");
     (now.spec.timeout_seconds, now.spec.history_limit) = (Some(5), Some(1));

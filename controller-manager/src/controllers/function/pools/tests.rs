@@ -37,7 +37,8 @@ impl World {
     }
 
     async fn over(plane: ControlPlane, size: &str) -> Self {
-        let mut context = context(plane.listwatch(), WorkersArgs::default());
+        let mut context =
+            context(plane.listwatch_as("kube-controller-manager"), WorkersArgs::default());
         context.settings.functions.warm_pool = vec![size.parse().unwrap()];
         let mut tasks = JoinSet::new();
         let (loads, answer) = (Loads::default(), Arc::new(Mutex::new("200 OK")));

@@ -1,21 +1,24 @@
 //! Where a webhook is (Kubernetes: `k8s.io/apiserver/pkg/util/webhook/validation.go`).
 
+use std::collections::BTreeSet;
+
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::admissionregistration::v1::{ServiceReference, WebhookClientConfig};
+use serde_json::json;
 
-use crate::rules::text;
+use crate::rules::{self, REVIEW_VERSIONS, text};
 
 const FORM: &str = "; desired format: https://host[/path]";
 /// The port of a Service that nobody names.
 const HTTPS: i32 = 443;
 
-pub(super) fn default(config: &mut WebhookClientConfig) {
+pub(crate) fn default(config: &mut WebhookClientConfig) {
     if let Some(service) = &mut config.service {
         service.port.get_or_insert(HTTPS);
     }
 }
 
-pub(super) fn validate(config: &WebhookClientConfig, path: &FieldPath, errors: &mut FieldErrors) {
+pub(crate) fn validate(config: &WebhookClientConfig, path: &FieldPath, errors: &mut FieldErrors) {
     match (&config.url, &config.service) {
         (Some(address), None) => url(address, &path.child("url"), errors),
         (None, Some(it)) => service(it, &path.child("service"), errors),
@@ -78,5 +81,19 @@ fn service(service: &ServiceReference, path: &FieldPath, errors: &mut FieldError
         for fault in names::dns1123_subdomain(step) {
             errors.invalid(&path, given, &format!("segment[{i}]: {fault}"));
         }
+    }
+}
+
+/// The versions of reviews that a webhook takes.
+pub(crate) fn review_versions(versions: &[String], path: &FieldPath, errors: &mut FieldErrors) {
+    let mut seen = BTreeSet::new();
+    for (i, version) in versions.iter().enumerate() {
+        let path = path.index(i);
+        rules::unique(&mut seen, version, &path, errors);
+        rules::follows(version, names::dns1035_label, &path, errors);
+    }
+    if !versions.iter().any(|version| REVIEW_VERSIONS.contains(&version.as_str())) {
+        let why = "must include at least one of v1, v1beta1";
+        errors.invalid(path, format_args!("{}", json!(versions)), why);
     }
 }

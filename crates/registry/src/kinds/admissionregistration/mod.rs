@@ -1,5 +1,10 @@
 //! `admissionregistration.k8s.io`: who else has a say in what is written.
 
-mod client_config;
+pub(super) mod client_config;
+pub(super) mod composition;
+pub mod expression;
+mod match_resources;
+pub(super) mod policy;
+pub(super) mod policy_binding;
 mod rule;
 pub(super) mod webhook;

@@ -13,15 +13,13 @@ use api_types::{
 };
 use serde_json::json;
 
-use super::{client_config, rule};
+use super::{client_config, expression, rule};
 use crate::{ResourceDef, Strategy, label_selector, resource, rules};
 
 const FAILURE_POLICIES: [&str; 2] = ["Fail", "Ignore"];
 const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
 const REINVOCATION_POLICIES: [&str; 2] = ["IfNeeded", "Never"];
 const NO_SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
-/// Those in which a review can be sent.
-const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 const SECONDS: i32 = 10;
 const MAX_SECONDS: i32 = 30;
 
@@ -137,11 +135,15 @@ fn webhook(hook: &ValidatingWebhook, path: &FieldPath, errors: &mut FieldErrors)
     selector(hook.namespace_selector.as_ref(), &path.child("namespaceSelector"), errors);
     selector(hook.object_selector.as_ref(), &path.child("objectSelector"), errors);
     client_config::validate(&hook.client_config, &path.child("clientConfig"), errors);
-    let versions = &hook.admission_review_versions;
-    review_versions(versions, &path.child("admissionReviewVersions"), errors);
-    if hook.match_conditions.as_ref().is_some_and(|conditions| !conditions.is_empty()) {
-        errors.forbidden(&path.child("matchConditions"), "not supported by this server");
+    let (versions, place) =
+        (&hook.admission_review_versions, path.child("admissionReviewVersions"));
+    if versions.is_empty() {
+        errors.required(&place, "must specify one of v1, v1beta1");
+    } else {
+        client_config::review_versions(versions, &place, errors);
     }
+    let conditions = hook.match_conditions.as_deref();
+    expression::match_conditions(conditions, false, &path.child("matchConditions"), errors);
 }
 
 /// Kubernetes: `IsFullyQualifiedName`.
@@ -170,21 +172,5 @@ fn side_effects(given: &str, path: &FieldPath, errors: &mut FieldErrors) {
 fn selector(selector: Option<&meta::LabelSelector>, path: &FieldPath, errors: &mut FieldErrors) {
     if let Some(selector) = selector {
         label_selector::validate(selector, path, errors);
-    }
-}
-
-fn review_versions(versions: &[String], path: &FieldPath, errors: &mut FieldErrors) {
-    if versions.is_empty() {
-        return errors.required(path, "must specify one of v1, v1beta1");
-    }
-    let mut seen = BTreeSet::new();
-    for (i, version) in versions.iter().enumerate() {
-        let path = path.index(i);
-        rules::unique(&mut seen, version, &path, errors);
-        rules::follows(version, names::dns1035_label, &path, errors);
-    }
-    if !versions.iter().any(|version| REVIEW_VERSIONS.contains(&version.as_str())) {
-        let why = "must include at least one of v1, v1beta1";
-        errors.invalid(path, format_args!("{}", json!(versions)), why);
     }
 }

@@ -122,34 +122,19 @@ fn validate_strategy(strategy: &DeploymentStrategy, path: &FieldPath, errors: &m
 
 fn validate_rolling(rolling: &RollingUpdateDeployment, path: &FieldPath, errors: &mut FieldErrors) {
     let (unavailable, surge) = (path.child("maxUnavailable"), path.child("maxSurge"));
-    int_or_percent(rolling.max_unavailable.as_ref(), &unavailable, errors);
-    int_or_percent(rolling.max_surge.as_ref(), &surge, errors);
+    rules::int_or_percent(rolling.max_unavailable.as_ref(), &unavailable, errors);
+    rules::int_or_percent(rolling.max_surge.as_ref(), &surge, errors);
     let is_zero = |value: Option<&IntOrString>| {
         value.is_some_and(|value| percentage::of(value, 1) == Some(0.0))
     };
     if let Some(value) = &rolling.max_unavailable {
         if is_zero(Some(value)) && is_zero(rolling.max_surge.as_ref()) {
-            errors.invalid(&unavailable, shown(value), "may not be 0 when `maxSurge` is 0");
+            errors.invalid(
+                &unavailable,
+                rules::int_or_percent_text(value),
+                "may not be 0 when `maxSurge` is 0",
+            );
         }
-        if matches!(value, IntOrString::String(_)) && percentage::of(value, 100) > Some(100.0) {
-            errors.invalid(&unavailable, shown(value), "must not be greater than 100%");
-        }
-    }
-}
-
-fn int_or_percent(value: Option<&IntOrString>, path: &FieldPath, errors: &mut FieldErrors) {
-    match value {
-        Some(IntOrString::Int(number)) => rules::not_negative(Some(*number), path, errors),
-        Some(text @ IntOrString::String(_)) if percentage::of(text, 1).is_none() => {
-            errors.invalid(path, shown(text), percentage::MESSAGE);
-        }
-        _ => {}
-    }
-}
-
-fn shown(value: &IntOrString) -> String {
-    match value {
-        IntOrString::Int(number) => number.to_string(),
-        IntOrString::String(text) => text.clone(),
+        rules::not_more_than_all(Some(value), &unavailable, errors);
     }
 }

@@ -6,10 +6,10 @@ use api_types::{
     meta,
 };
 
-use crate::{kinds::core::pod::template, rules};
+use crate::{kinds::core::pod::template, label_selector, rules};
 
 /// Something of each container, for a column.
-pub(super) fn of_containers(
+pub(crate) fn of_containers(
     template: &PodTemplateSpec,
     get: impl Fn(&Container) -> Option<&String>,
 ) -> String {
@@ -37,6 +37,24 @@ pub(super) fn selector(
     }
 }
 
+/// The same of a kind that Kubernetes checks label by label, `statefulset`.
+pub(super) fn own_selector(
+    selector: &meta::LabelSelector,
+    kind: &str,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) -> Option<LabelSelector> {
+    label_selector::validate(selector, path, errors);
+    let parsed = LabelSelector::try_from(selector).ok()?;
+    if parsed.is_everything() {
+        let shown = serde_json::to_value(selector).unwrap_or_default();
+        let why = format!("empty selector is invalid for {kind}");
+        errors.invalid(path, format_args!("{shown}"), &why);
+        return None;
+    }
+    Some(parsed)
+}
+
 /// The faults of the template of pods that the selector is to find, and that are replaced when they end.
 pub(super) fn template(
     selector: Option<&LabelSelector>,
@@ -51,7 +69,8 @@ pub(super) fn template(
     restart_policy(pod, path, errors);
 }
 
-fn labels_match(
+/// The faults of labels that the selector does not find.
+pub(crate) fn labels_match(
     selector: &LabelSelector,
     pod: &PodTemplateSpec,
     path: &FieldPath,

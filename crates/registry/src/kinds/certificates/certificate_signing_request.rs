@@ -121,7 +121,7 @@ impl Strategy<Csr> for CsrStrategy {
         }
     }
 
-    fn lasting(&self, old: &Csr) -> FieldErrors {
+    fn lasting(&self, _: &Csr, old: &Csr) -> FieldErrors {
         let mut faults = FieldErrors::default();
         self.validate(old, &mut faults);
         faults

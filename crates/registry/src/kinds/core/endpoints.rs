@@ -63,7 +63,9 @@ fn validate_subset(subset: &EndpointSubset, path: &FieldPath, errors: &mut Field
     }
     for (field, list) in lists {
         for (i, address) in list.iter().flatten().enumerate() {
-            rules::ip(&address.ip, &path.child(field).index(i).child("ip"), errors);
+            let path = path.child(field).index(i).child("ip");
+            rules::ip(&address.ip, &path, errors);
+            rules::endpoint_ip_of_cluster(&address.ip, &path, errors);
         }
     }
     let ports = subset.ports.as_deref().unwrap_or_default();

@@ -1,12 +1,14 @@
 //! A space of names. Its own finalizer keeps it until the namespace controller has emptied it.
 
-use api_machinery::names;
+use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::core::v1::{Namespace, NamespaceSpec, NamespaceStatus};
 use serde_json::json;
 
 use crate::{NameRule, ResourceDef, Strategy, Subresource, resource, rules::text};
 
 const FINALIZER: &str = "kubernetes";
+const ACTIVE: &str = "Active";
+const TERMINATING: &str = "Terminating";
 /// Lets selectors name a namespace by its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
@@ -33,12 +35,18 @@ impl Strategy<Namespace> for NamespaceStrategy {
     fn prepare_create(&self, namespace: &mut Namespace) {
         label_with_name(namespace);
         namespace.spec = Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.to_owned()]) });
-        set_phase(namespace, "Active");
+        set_phase(namespace, ACTIVE);
     }
 
     fn prepare_update(&self, new: &mut Namespace, old: &Namespace) {
         label_with_name(new);
         new.spec.clone_from(&old.spec);
+    }
+
+    fn prepare_status_update(&self, new: &mut Namespace, _: &Namespace) {
+        if phase(new).is_empty() {
+            set_phase(new, ACTIVE);
+        }
     }
 
     fn finalize(&self, namespace: &mut Namespace, given: &Namespace) {
@@ -49,7 +57,20 @@ impl Strategy<Namespace> for NamespaceStrategy {
     }
 
     fn prepare_delete(&self, namespace: &mut Namespace) {
-        set_phase(namespace, "Terminating");
+        set_phase(namespace, TERMINATING);
+    }
+
+    fn validate_status(&self, new: &Namespace, _: &Namespace, errors: &mut FieldErrors) {
+        let (wanted, why) = match new.metadata.deletion_timestamp {
+            None => (ACTIVE, "may only be 'Active' if `deletionTimestamp` is empty"),
+            Some(_) => {
+                (TERMINATING, "may only be 'Terminating' if `deletionTimestamp` is not empty")
+            }
+        };
+        if phase(new) != wanted {
+            // As Kubernetes spells it.
+            errors.invalid(&FieldPath::new("status").child("Phase"), phase(new), why);
+        }
     }
 
     fn is_held(&self, namespace: &Namespace) -> bool {

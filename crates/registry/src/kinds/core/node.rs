@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::core::v1::{Node, NodeSpec, NodeSystemInfo, Taint};
+use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
@@ -96,9 +97,7 @@ impl Strategy<Node> for NodeStrategy {
     fn validate(&self, node: &Node, errors: &mut FieldErrors) {
         let Some(spec) = &node.spec else { return };
         let path = FieldPath::new("spec");
-        for (i, cidr) in spec.pod_cidrs.iter().flatten().enumerate() {
-            rules::cidr(cidr, &path.child("podCIDRs").index(i), errors);
-        }
+        pod_cidrs(spec, &path.child("podCIDRs"), errors);
         let mut seen = BTreeSet::new();
         for (i, taint) in spec.taints.iter().flatten().enumerate() {
             let path = path.child("taints").index(i);
@@ -110,9 +109,13 @@ impl Strategy<Node> for NodeStrategy {
     fn validate_update(&self, new: &Node, old: &Node, errors: &mut FieldErrors) {
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
         let path = FieldPath::new("spec");
+        let why = "node updates may not change podCIDR except from \"\" to valid";
+        let cidr = |spec: &NodeSpec| text(spec.pod_cidr.as_ref()).to_owned();
+        if !cidr(old).is_empty() && cidr(new) != cidr(old) {
+            errors.forbidden(&path.child("podCIDR"), why);
+        }
         let cidrs = |spec: &NodeSpec| spec.pod_cidrs.clone().unwrap_or_default();
         if !cidrs(old).is_empty() && cidrs(new) != cidrs(old) {
-            let why = "node updates may not change podCIDR except from \"\" to valid";
             errors.forbidden(&path.child("podCIDRs"), why);
         }
         if !text(old.provider_id.as_ref()).is_empty() && new.provider_id != old.provider_id {
@@ -123,6 +126,20 @@ impl Strategy<Node> for NodeStrategy {
 
     fn fields(&self, node: &Node) -> Vec<(&'static str, String)> {
         vec![("spec.unschedulable", is_unschedulable(node).to_string())]
+    }
+}
+
+/// One, or one of each family.
+fn pod_cidrs(spec: &NodeSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let cidrs = spec.pod_cidrs.as_deref().unwrap_or_default();
+    for (i, cidr) in cidrs.iter().enumerate() {
+        rules::cidr(cidr, &path.index(i), errors);
+    }
+    let is_v4 = |cidr: &String| cidr.parse::<IpNet>().ok().map(|net| net.addr().is_ipv4());
+    let families: Vec<_> = cidrs.iter().filter_map(is_v4).collect();
+    if families.len() > 2 || matches!(families[..], [one, other] if one == other) {
+        let why = "may specify no more than one CIDR for each IP family";
+        errors.invalid(path, rules::json(cidrs), why);
     }
 }
 

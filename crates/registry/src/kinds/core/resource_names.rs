@@ -35,7 +35,7 @@ fn is_of_huge_pages(name: &str) -> bool {
 }
 
 /// Whether somebody else has the name.
-pub(super) fn is_extended(name: &str) -> bool {
+pub(crate) fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/")
 }
 

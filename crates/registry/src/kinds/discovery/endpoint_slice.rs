@@ -83,6 +83,7 @@ fn validate_endpoint(endpoint: &Endpoint, type_: &str, path: &FieldPath, errors:
             "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => {
                 errors.invalid(&path, address, "must be a valid IPv6 address");
             }
+            "IPv4" | "IPv6" => rules::endpoint_ip_of_cluster(address, &path, errors),
             _ => {}
         }
     }

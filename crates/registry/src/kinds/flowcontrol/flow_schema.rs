@@ -4,14 +4,15 @@ use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::flowcontrol::v1::{FlowSchema, FlowSchemaSpec};
 use serde_json::json;
 
-use super::policy_rules;
+use super::{
+    mandatory::{self, EXEMPT},
+    policy_rules,
+};
 use crate::{ResourceDef, Strategy, cells, resource, rules};
 
 /// Of what says none.
 const PRECEDENCE: i32 = 1000;
 const MAX_PRECEDENCE: i32 = 10_000;
-/// The schema that goes before all others.
-const EXEMPT: &str = "exempt";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<FlowSchema, _>(FlowSchemaStrategy)
@@ -60,6 +61,11 @@ impl Strategy<FlowSchema> for FlowSchemaStrategy {
         for (index, rule) in spec.rules.iter().flatten().enumerate() {
             policy_rules::validate(rule, &path.child("rules").index(index), errors);
         }
+        let name = schema.metadata.name.as_deref().unwrap_or_default();
+        if mandatory::schema(name).is_some_and(|fixed| fixed != *spec) {
+            let why = format!("spec of '{name}' must equal the fixed value");
+            errors.invalid(&path, format_args!("{}", json!(spec)), &why);
+        }
     }
 }
 
@@ -80,4 +86,28 @@ fn validate_spec(spec: &FlowSchemaSpec, path: &FieldPath, errors: &mut FieldErro
     let path = path.child("priorityLevelConfiguration").child("name");
     let level = &spec.priority_level_configuration.name;
     rules::named(level, names::dns1123_subdomain, &path, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mandatory_ones_say_what_they_must_and_nothing_else() {
+        for name in [EXEMPT, "catch-all"] {
+            let mut schema = FlowSchema { spec: mandatory::schema(name), ..FlowSchema::default() };
+            schema.metadata.name = Some(name.to_owned());
+            let faults = |schema: &FlowSchema| {
+                let mut errors = FieldErrors::default();
+                FlowSchemaStrategy.validate(schema, &mut errors);
+                if errors.is_empty() { String::new() } else { errors.to_string() }
+            };
+            assert_eq!(faults(&schema), "");
+            schema.spec.as_mut().unwrap().rules = None;
+            let why = format!("spec of '{name}' must equal the fixed value");
+            assert!(faults(&schema).contains(&why), "{}", faults(&schema));
+            schema.metadata.name = Some("other".to_owned());
+            assert!(!faults(&schema).contains("fixed value"));
+        }
+    }
 }

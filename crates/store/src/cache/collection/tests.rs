@@ -172,3 +172,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_could_not_be_read_is_mended_in_its_place() {
+    let collection = Collection::new(Revision(0), &Options::default());
+    let key = format!("{PODS}a/a");
+    let of = |revision, text: &str| item(&key, revision, &Labelled(text.to_owned()));
+    collection.apply(&key.as_str().into(), Revision(1), Some(of(1, "?")));
+    assert!(!collection.mend(&of(2, "0 x=2")));
+    assert!(collection.mend(&of(1, "0 x=1")));
+    let list = |value| collection.list(PODS, [("x", value)].into_iter(), || Revision(1)).items;
+    assert_eq!((list("1").len(), list("2").len()), (1, 0));
+    assert_eq!(collection.latest(), Revision(1));
+}

@@ -3,6 +3,9 @@
 //! `overhead` and `workflows` start all that they measure in this process. `steps` and `cold` need a cluster (`scripts/up.sh`): they make a
 //! function there, call it, and remove it.
 
+// The API server, the gateway and workers run within one future each.
+#![recursion_limit = "256"]
+
 mod cluster;
 mod load;
 mod overhead;

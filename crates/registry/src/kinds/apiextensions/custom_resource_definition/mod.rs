@@ -32,6 +32,9 @@ pub(crate) fn definition() -> ResourceDef {
         .build()
 }
 
+/// The port of a Service that nobody names.
+const HTTPS: i32 = 443;
+
 struct CustomResourceDefinitionStrategy;
 
 impl Strategy<CustomResourceDefinition> for CustomResourceDefinitionStrategy {
@@ -47,10 +50,14 @@ impl Strategy<CustomResourceDefinition> for CustomResourceDefinitionStrategy {
                 names.list_kind = Some(format!("{}List", names.kind));
             }
         }
-        spec.conversion.get_or_insert_with(|| CustomResourceConversion {
+        let conversion = spec.conversion.get_or_insert_with(|| CustomResourceConversion {
             strategy: "None".to_owned(),
             webhook: None,
         });
+        let config = conversion.webhook.as_mut().and_then(|it| it.client_config.as_mut());
+        if let Some(service) = config.and_then(|config| config.service.as_mut()) {
+            service.port.get_or_insert(HTTPS);
+        }
     }
 
     fn prepare_create(&self, definition: &mut CustomResourceDefinition) {
@@ -87,6 +94,14 @@ impl Strategy<CustomResourceDefinition> for CustomResourceDefinitionStrategy {
 
     fn validate(&self, definition: &CustomResourceDefinition, errors: &mut FieldErrors) {
         validation::validate(definition, errors);
+    }
+
+    fn lasting(
+        &self,
+        new: &CustomResourceDefinition,
+        old: &CustomResourceDefinition,
+    ) -> FieldErrors {
+        validation::lasting(new, old)
     }
 
     fn validate_update(

@@ -4,7 +4,7 @@
 use api_machinery::{FieldErrors, FieldPath};
 use serde_json::{Map, Value, json};
 
-use crate::custom_resource::{ValueFaults, is_set};
+use crate::custom_resource::{Rules, ValueFaults, check_rules, is_set};
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 /// Of JSON Schema, and not of this dialect.
@@ -46,8 +46,14 @@ pub(super) fn check(schema: &Value, path: &FieldPath, errors: &mut FieldErrors) 
     if faults.is_empty() {
         let mut values = ValueFaults::default();
         defaults(schema, path, &mut values, &mut faults);
+        faults.extend(Rules::faults(schema, path));
     }
     errors.extend(faults);
+}
+
+/// The faults of a schema's rules alone.
+pub(super) fn rules(schema: &Value, path: &FieldPath) -> FieldErrors {
+    Rules::faults(schema, path)
 }
 
 /// The schemas of fields, with their paths.
@@ -85,6 +91,7 @@ fn dialect(schema: &Value, path: &FieldPath, errors: &mut FieldErrors) {
     keywords(schema, path, errors);
     lists(schema, path, errors);
     maps(schema, path, errors);
+    check_rules(schema, path, errors);
     let ones = ["additionalProperties", "items", "not"];
     let within = ones.into_iter().filter_map(|keyword| one(schema, keyword, path));
     let logic = ["allOf", "anyOf", "oneOf"];

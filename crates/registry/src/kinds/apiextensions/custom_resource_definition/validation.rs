@@ -17,7 +17,8 @@ use serde_json::Value;
 use super::schema;
 use crate::{
     NameRule,
-    custom_resource::{self, is_path, schemas},
+    custom_resource::{self, client_config as as_client_config, is_path, schemas},
+    kinds::admissionregistration::client_config,
     rules::{one_of, text},
 };
 
@@ -203,20 +204,38 @@ fn deprecation(
     }
 }
 
-/// Webhooks are not asked.
+/// Told of where Kubernetes' internal version has it: `webhookClientConfig` beside `conversionReviewVersions`.
 fn conversion(
     conversion: Option<&CustomResourceConversion>,
     path: &FieldPath,
     errors: &mut FieldErrors,
 ) {
-    let Some(conversion) = conversion else { return };
-    match conversion.strategy.as_str() {
+    let Some(CustomResourceConversion { strategy, webhook }) = conversion else { return };
+    match strategy.as_str() {
         "" => errors.required(&path.child("strategy"), ""),
-        strategy => one_of(Some(&strategy.to_owned()), &["None"], &path.child("strategy"), errors),
+        given => {
+            let strategies = ["None", "Webhook"];
+            one_of(Some(&given.to_owned()), &strategies, &path.child("strategy"), errors);
+        }
     }
-    if conversion.strategy == "None" && conversion.webhook.is_some() {
+    let config = webhook.as_ref().and_then(|webhook| webhook.client_config.as_ref());
+    let versions = webhook.iter().flat_map(|webhook| webhook.conversion_review_versions.clone());
+    let versions: Vec<String> = versions.collect();
+    let (config_path, versions_path) =
+        (path.child("webhookClientConfig"), path.child("conversionReviewVersions"));
+    if strategy != "Webhook" {
         let why = "should not be set when strategy is not set to Webhook";
-        errors.forbidden(&path.child("webhookClientConfig"), why);
+        config.iter().for_each(|_| errors.forbidden(&config_path, why));
+        versions.first().iter().for_each(|_| errors.forbidden(&versions_path, why));
+        return;
+    }
+    match config {
+        None => errors.required(&config_path, "required when strategy is set to Webhook"),
+        Some(config) => client_config::validate(&as_client_config(config), &config_path, errors),
+    }
+    match versions.is_empty() {
+        true => errors.required(&versions_path, ""),
+        false => client_config::review_versions(&versions, &versions_path, errors),
     }
 }
 
@@ -224,9 +243,8 @@ fn conversion(
 fn parts(definition: &CustomResourceDefinition, path: &FieldPath, errors: &mut FieldErrors) {
     let versions = &definition.spec.versions;
     let schemas = schemas(definition);
-    let each = |index: usize| schemas[index].as_ref();
-    for (found, place) in hoisted(versions.len(), each, path, ["validation", "schema"]) {
-        schema::check(found, &place.child("openAPIV3Schema"), errors);
+    for (found, place) in placed(&schemas, path) {
+        schema::check(found, &place, errors);
     }
     let each = |index: usize| versions[index].subresources.as_ref();
     for (found, place) in hoisted(versions.len(), each, path, ["subresources"; 2]) {
@@ -245,6 +263,27 @@ fn parts(definition: &CustomResourceDefinition, path: &FieldPath, errors: &mut F
         };
         selectable_fields(fields, schemas[index].as_ref(), &place, errors);
     }
+}
+
+/// What is wrong with rules of schemas that were there before: they may have been taken when rules could cost more.
+pub(super) fn lasting(
+    new: &CustomResourceDefinition,
+    old: &CustomResourceDefinition,
+) -> FieldErrors {
+    let (before, schemas) = (schemas(old), schemas(new));
+    let mut errors = FieldErrors::default();
+    for (found, place) in placed(&schemas, &FieldPath::new("spec")) {
+        if before.iter().flatten().any(|schema| schema == found) {
+            errors.extend(schema::rules(found, &place));
+        }
+    }
+    errors
+}
+
+fn placed<'a>(schemas: &'a [Option<Value>], path: &FieldPath) -> Vec<(&'a Value, FieldPath)> {
+    let each = |index: usize| schemas[index].as_ref();
+    let found = hoisted(schemas.len(), each, path, ["validation", "schema"]).into_iter();
+    found.map(|(schema, place)| (schema, place.child("openAPIV3Schema"))).collect()
 }
 
 /// One for all if they are alike, at the first name; else each at the second, within its version.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api_machinery::{FieldErrors, FieldPath, Quantity, names};
+use api_machinery::{FieldErrors, FieldPath, Quantity, ephemeral_container::as_container, names};
 use api_types::api::core::v1::{
     Container, ContainerPort, EnvVar, EnvVarSource, PodSpec, ResourceRequirements, VolumeMount,
 };
 
-use super::probe;
+use super::{probe, resize};
 use crate::rules::{self, text};
 
 type Resources = BTreeMap<String, api_types::Quantity>;
@@ -28,6 +28,7 @@ pub(super) fn validate_all(
     let mut shared = Shared {
         volumes,
         host_network: spec.host_network.unwrap_or(false),
+        restarts: text(spec.restart_policy.as_ref()),
         names: BTreeSet::new(),
         host_ports: BTreeSet::new(),
     };
@@ -39,12 +40,17 @@ pub(super) fn validate_all(
         shared.validate(container, &path, errors);
         no_probes(container, &path, errors);
     }
+    for (i, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
+        let path = path.child("ephemeralContainers").index(i);
+        shared.validate(&as_container(container), &path, errors);
+    }
 }
 
 /// What the containers of a pod see of each other.
 struct Shared<'a> {
     volumes: &'a BTreeSet<String>,
     host_network: bool,
+    restarts: &'a str,
     names: BTreeSet<String>,
     host_ports: BTreeSet<String>,
 }
@@ -64,6 +70,7 @@ impl Shared<'_> {
         if let Some(resources) = &container.resources {
             validate_resources(resources, &path.child("resources"), errors);
         }
+        resize::policies(container, self.restarts, path, errors);
     }
 
     fn ports(&mut self, container: &Container, path: &FieldPath, errors: &mut FieldErrors) {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use api_types::{
     Quantity,
     api::core::v1::{
-        Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction, LifecycleHandler,
-        ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, Volume, VolumeProjection,
+        Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EphemeralContainer, HTTPGetAction,
+        LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, Volume,
+        VolumeProjection,
     },
 };
 
@@ -33,6 +34,7 @@ pub(super) fn template(spec: &mut PodSpec) {
     for container in containers(spec) {
         defaults(container, host_network);
     }
+    spec.ephemeral_containers.iter_mut().flatten().for_each(ephemeral);
     spec.volumes.iter_mut().flatten().for_each(volume);
 }
 
@@ -56,11 +58,7 @@ fn defaults(container: &mut Container, host_network: bool) {
     text(&mut container.termination_message_policy, "File");
     container.resources.get_or_insert_default();
     container.ports.iter_mut().flatten().for_each(|p| port(p, host_network));
-    for env in container.env.iter_mut().flatten() {
-        if let Some(reference) = env.value_from.as_mut().and_then(|v| v.field_ref.as_mut()) {
-            field_ref(reference);
-        }
-    }
+    variables(container.env.iter_mut().flatten());
     let probes = [
         &mut container.liveness_probe,
         &mut container.readiness_probe,
@@ -71,6 +69,21 @@ fn defaults(container: &mut Container, host_network: bool) {
         let hooks = [&mut lifecycle.post_start, &mut lifecycle.pre_stop];
         hooks.into_iter().flatten().for_each(handler);
     }
+}
+
+fn ephemeral(container: &mut EphemeralContainer) {
+    text(
+        &mut container.image_pull_policy,
+        pull_policy(container.image.as_deref().unwrap_or_default()),
+    );
+    text(&mut container.termination_message_path, "/dev/termination-log");
+    text(&mut container.termination_message_policy, "File");
+    container.resources.get_or_insert_default();
+    variables(container.env.iter_mut().flatten());
+}
+
+fn variables<'a>(all: impl Iterator<Item = &'a mut EnvVar>) {
+    all.filter_map(|it| it.value_from.as_mut()?.field_ref.as_mut()).for_each(field_ref);
 }
 
 /// An image whose tag may change its meaning is pulled every time.

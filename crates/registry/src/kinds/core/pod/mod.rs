@@ -1,16 +1,21 @@
 //! Containers that run together.
 
+mod addresses;
 pub(crate) mod binding;
 mod columns;
 pub(crate) mod container;
 mod defaults;
+mod ephemeral;
+pub(crate) mod mirror;
 mod probe;
 mod qos;
+mod resize;
 mod resources;
+mod sysctls;
 pub(crate) mod template;
 mod update;
-mod validation;
-mod volume;
+pub(crate) mod validation;
+pub(crate) mod volume;
 
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{Pod, PodCondition, PodStatus};
@@ -24,6 +29,9 @@ pub(crate) fn definition() -> ResourceDef {
         .categories(&["all"])
         .status(|pod, from| pod.status.clone_from(&from.status))
         .subresource(Subresource::Binding)
+        .subresource(Subresource::Eviction)
+        .subresource(Subresource::EphemeralContainers)
+        .subresource(Subresource::Resize)
         .subresource(Subresource::Log)
         .subresource(Subresource::Exec)
         .subresource(Subresource::Attach)
@@ -84,6 +92,7 @@ impl Strategy<Pod> for PodStrategy {
         if text(status.qos_class.as_ref()).is_empty() {
             status.qos_class = before.cloned();
         }
+        addresses::complete(status);
     }
 
     fn validate(&self, pod: &Pod, errors: &mut FieldErrors) {
@@ -94,10 +103,56 @@ impl Strategy<Pod> for PodStrategy {
         }
     }
 
+    fn validate_create(&self, pod: &Pod, errors: &mut FieldErrors) {
+        mirror::validate_create(pod, errors);
+        let added = pod.spec.as_ref().and_then(|spec| spec.ephemeral_containers.as_ref());
+        if added.is_some_and(|added| !added.is_empty()) {
+            let path = FieldPath::new("spec").child("ephemeralContainers");
+            errors.forbidden(&path, "cannot be set on create");
+        }
+    }
+
+    fn add_containers(&self, pod: &mut Pod, given: &Pod) {
+        if let (Some(spec), Some(given)) = (&mut pod.spec, &given.spec) {
+            spec.ephemeral_containers.clone_from(&given.ephemeral_containers);
+        }
+    }
+
+    fn validate_added_containers(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
+        if mirror::is_mirror(old) {
+            let why = "static pods do not support ephemeral containers";
+            return errors.forbidden(&FieldPath::new(""), why);
+        }
+        self.validate(new, errors);
+        if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
+            ephemeral::validate_update(new, old, errors);
+        }
+    }
+
+    fn resize(&self, pod: &mut Pod, given: &Pod) {
+        if let (Some(spec), Some(given)) = (&mut pod.spec, &given.spec) {
+            resize::take(spec, given);
+        }
+    }
+
+    fn validate_resize(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
+        if mirror::is_mirror(old) {
+            return errors.forbidden(&FieldPath::new(""), "static pods cannot be resized");
+        }
+        self.validate(new, errors);
+        resize::validate(new, old, errors);
+    }
+
     fn validate_update(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
+        mirror::validate_update(new, old, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
             update::validate(new, old, errors);
         }
+    }
+
+    fn validate_status(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
+        mirror::validate_update(new, old, errors);
+        new.status.iter().for_each(|status| addresses::validate(status, errors));
     }
 
     fn grace_period(&self, pod: &Pod, requested: Option<i64>) -> i64 {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::core::v1::{PodSpec, Toleration};
 
-use super::{container, resources, volume};
+use super::{container, ephemeral, resources, sysctls, volume};
 use crate::rules;
 
 /// All faults of the spec.
@@ -16,7 +16,9 @@ pub(super) fn pod_spec(spec: &PodSpec, path: &FieldPath, errors: &mut FieldError
         errors,
     );
     container::validate_all(spec, &volumes, path, errors);
+    ephemeral::validate(spec, path, errors);
     resources::validate(spec, path, errors);
+    sysctls::validate(spec, path, errors);
     policies(spec, path, errors);
     times(spec, path, errors);
     placement(spec, path, errors);
@@ -58,7 +60,12 @@ fn placement(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-fn validate_toleration(toleration: &Toleration, path: &FieldPath, errors: &mut FieldErrors) {
+/// The faults of a toleration.
+pub(crate) fn validate_toleration(
+    toleration: &Toleration,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
     rules::maybe_follows(
         toleration.key.as_ref(),
         names::qualified_name,

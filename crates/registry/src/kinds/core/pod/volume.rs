@@ -173,7 +173,8 @@ fn mode(mode: Option<i32>, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-fn host_path(source: &HostPathVolumeSource, path: &FieldPath, errors: &mut FieldErrors) {
+/// The faults of a path of the node.
+pub(crate) fn host_path(source: &HostPathVolumeSource, path: &FieldPath, errors: &mut FieldErrors) {
     const TYPES: [&str; 7] = [
         "BlockDevice",
         "CharDevice",

@@ -95,27 +95,9 @@ fn ip_mode(ingress: &LoadBalancerIngress, path: &FieldPath, errors: &mut FieldEr
     }
 }
 
-/// Kubernetes: `ValidateEndpointIP`.
 fn external_ip(ip: &str, path: &FieldPath, errors: &mut FieldErrors) {
     rules::ip(ip, path, errors);
-    let Ok(address) = ip.parse::<IpAddr>() else { return };
-    let (is_link_local, is_link_local_multicast) = match address {
-        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets().starts_with(&[224, 0, 0])),
-        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
-    };
-    if address.is_unspecified() {
-        errors.invalid(path, ip, &format!("may not be unspecified ({ip})"));
-    }
-    if address.is_loopback() {
-        errors.invalid(path, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
-    }
-    if is_link_local {
-        errors.invalid(path, ip, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-    }
-    if is_link_local_multicast {
-        let why = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
-        errors.invalid(path, ip, why);
-    }
+    rules::endpoint_ip(ip, path, errors);
 }
 
 /// One number may be of several ports if their protocols differ.

@@ -1,8 +1,10 @@
-//! A virtual address for a set of pods. The address itself is given by the server's admission, which
-//! knows which are free.
+//! A virtual address for a set of pods. The addresses themselves are given by the server's admission, which knows which are
+//! free, and which families the cluster has ([`complete_families`]).
 
+mod cluster_ips;
 mod columns;
 mod exposure;
+mod families;
 mod session_affinity;
 mod transition;
 mod types;
@@ -22,7 +24,8 @@ use self::{
 use crate::{Exists, NameRule, ResourceDef, Strategy, Subresource, cells, resource, rules::text};
 
 pub use self::{
-    transition::update,
+    families::{ClusterFamilies, complete as complete_families},
+    transition::{create, update},
     types::{allocates_node_ports, has_health_check, has_node_ports},
 };
 
@@ -59,8 +62,6 @@ impl Strategy<Service> for ServiceStrategy {
         let type_ = text(spec.type_.as_ref()).to_owned();
         if type_ != "ExternalName" {
             set(&mut spec.internal_traffic_policy, "Cluster");
-            set(&mut spec.ip_family_policy, "SingleStack");
-            spec.ip_families.get_or_insert_with(|| vec!["IPv4".to_owned()]);
         }
         if is_reached_from_outside(spec) {
             set(&mut spec.external_traffic_policy, "Cluster");
@@ -73,7 +74,7 @@ impl Strategy<Service> for ServiceStrategy {
     fn prepare_create(&self, service: &mut Service) {
         service.status = Some(ServiceStatus::default());
         if let Some(spec) = &mut service.spec {
-            transition::complete(spec);
+            transition::create(spec);
         }
     }
 
@@ -96,12 +97,12 @@ impl Strategy<Service> for ServiceStrategy {
 
     fn validate_update(&self, new: &Service, old: &Service, errors: &mut FieldErrors) {
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
-            validation::update(new, old, &FieldPath::new("spec"), errors);
+            cluster_ips::update(new, old, &FieldPath::new("spec"), errors);
             exposure::update(new, old, &FieldPath::new("spec"), errors);
         }
     }
 
-    fn lasting(&self, old: &Service) -> FieldErrors {
+    fn lasting(&self, _: &Service, old: &Service) -> FieldErrors {
         let mut faults = FieldErrors::default();
         self.validate(old, &mut faults);
         faults

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use api_types::api::core::v1::{ServicePort, ServiceSpec};
 
 use super::types::{
-    has_cluster_ip, has_health_check, has_node_ports, is_balanced, is_reached_from_outside,
+    has_cluster_ip, has_health_check, has_node_ports, ips, is_balanced, is_reached_from_outside,
 };
 use crate::rules::text;
 
 /// `clusterIPs` of a new service says what `clusterIP` does; a client that knows the former says both.
-pub(super) fn complete(spec: &mut ServiceSpec) {
+pub fn create(spec: &mut ServiceSpec) {
     let (ip, ips) = (text(spec.cluster_ip.as_ref()), &spec.cluster_ips);
     if !ip.is_empty() && ips.as_ref().is_none_or(Vec::is_empty) {
         spec.cluster_ips = Some(vec![ip.to_owned()]);
@@ -72,7 +72,7 @@ fn keep_cluster_ip(new: &mut ServiceSpec, old: &ServiceSpec) {
     if text(new.cluster_ip.as_ref()).is_empty() {
         new.cluster_ip.clone_from(&old.cluster_ip);
     }
-    if ips(new).is_empty() && new.cluster_ip == old.cluster_ip {
+    if ips(new).is_empty() {
         new.cluster_ips.clone_from(&old.cluster_ips);
     }
 }
@@ -106,10 +106,6 @@ fn follow_cluster_ip(new: &mut ServiceSpec, old: &ServiceSpec) {
 /// The numbers that its ports have at nodes.
 fn node_ports(spec: &ServiceSpec) -> BTreeSet<i32> {
     spec.ports.iter().flatten().filter_map(|p| p.node_port).filter(|n| *n != 0).collect()
-}
-
-fn ips(spec: &ServiceSpec) -> &[String] {
-    spec.cluster_ips.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -176,5 +172,9 @@ mod tests {
         check(one(), json!({"clusterIPs": ["10.0.0.1"]}), &one());
         check(one(), json!({"clusterIP": "10.0.0.1"}), &one());
         check(one(), spec("10.0.0.2", &["10.0.0.1"]), &spec("10.0.0.2", &["10.0.0.2"]));
+        check(one(), json!({"clusterIP": "10.0.0.2"}), &spec("10.0.0.2", &["10.0.0.2"]));
+        let two = || spec("10.0.0.1", &["10.0.0.1", "fd00::1"]);
+        check(two(), json!({}), &two());
+        check(two(), one(), &one());
     }
 }

@@ -12,6 +12,23 @@ pub(super) fn has_cluster_ip(spec: &ServiceSpec) -> bool {
     type_(spec) != "ExternalName"
 }
 
+pub(super) fn ips(spec: &ServiceSpec) -> &[String] {
+    spec.cluster_ips.as_deref().unwrap_or_default()
+}
+
+pub(super) fn families(spec: &ServiceSpec) -> &[String] {
+    spec.ip_families.as_deref().unwrap_or_default()
+}
+
+pub(super) fn policy(spec: &ServiceSpec) -> &str {
+    text(spec.ip_family_policy.as_ref())
+}
+
+/// Whether it has no address of its own.
+pub(super) fn is_headless(spec: &ServiceSpec) -> bool {
+    ips(spec) == ["None"]
+}
+
 /// Whether its ports may have node ports.
 #[must_use]
 pub fn has_node_ports(spec: &ServiceSpec) -> bool {

@@ -8,7 +8,7 @@ use api_types::{
     api::core::v1::{ServicePort, ServiceSpec},
 };
 
-use super::session_affinity;
+use super::{cluster_ips, session_affinity, types::is_headless};
 use crate::rules::{self, text};
 
 /// The address of a headless service.
@@ -28,23 +28,6 @@ pub(super) fn spec(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldError
     ports(spec, path, errors);
 }
 
-/// The faults of a change: an address once given stays.
-pub(super) fn update(
-    new: &ServiceSpec,
-    old: &ServiceSpec,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) {
-    let has_none = |spec: &ServiceSpec| {
-        spec.type_.as_deref() == Some("ExternalName") || text(spec.cluster_ip.as_ref()).is_empty()
-    };
-    if !has_none(old) && !has_none(new) && new.cluster_ip != old.cluster_ip {
-        let shown = format!("[]string{{{:?}}}", text(new.cluster_ip.as_ref()));
-        let path = path.child("clusterIPs").index(0);
-        errors.invalid(&path, format_args!("{shown}"), "may not change once set");
-    }
-}
-
 fn addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
     let external_name = path.child("externalName");
     let type_ = text(spec.type_.as_ref());
@@ -54,8 +37,11 @@ fn addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
         no_addresses(spec, path, errors);
     }
     if type_ != "ExternalName" {
-        cluster_ips(spec, path, errors);
-        families(spec, path, errors);
+        cluster_ips::validate(spec, path, errors);
+    }
+    if matches!(type_, "NodePort" | "LoadBalancer") && is_headless(spec) {
+        let why = format!("may not be set to 'None' for {type_} services");
+        errors.invalid(&path.child("clusterIPs").index(0), NONE, &why);
     }
 }
 
@@ -68,74 +54,6 @@ fn no_addresses(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) 
     ];
     for (field, _) in fields.into_iter().filter(|(_, is_given)| *is_given) {
         errors.forbidden(&path.child(field), "may not be set for ExternalName services");
-    }
-}
-
-/// `clusterIP` and `clusterIPs` say the same, and no address that nobody could give out.
-fn cluster_ips(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let path = path.child("clusterIPs");
-    let (ip, all) =
-        (text(spec.cluster_ip.as_ref()), spec.cluster_ips.as_deref().unwrap_or_default());
-    match all {
-        [] if !ip.is_empty() => errors.required(&path, ""),
-        [_, ..] if ip.is_empty() => {
-            errors.invalid(&path, all, "must be empty when `clusterIP` is not specified");
-        }
-        [first, ..] if first != ip => {
-            errors.invalid(&path, all, "first value must match `clusterIP`");
-        }
-        [first, _, ..] if first == NONE => {
-            errors.invalid(&path, all, "'None' must be the first and only value");
-        }
-        [_, _, ..] => {
-            let why = "may specify no more than one IP for each IP family";
-            errors.invalid(&path, all, why);
-        }
-        _ => {}
-    }
-    for (i, ip) in all.iter().enumerate() {
-        cluster_ip(ip, text(spec.type_.as_ref()), &path.index(i), errors);
-    }
-}
-
-fn cluster_ip(ip: &str, type_: &str, path: &FieldPath, errors: &mut FieldErrors) {
-    if ip == NONE {
-        if matches!(type_, "NodePort" | "LoadBalancer") {
-            let why = format!("may not be set to 'None' for {type_} services");
-            errors.invalid(path, ip, &why);
-        }
-        return;
-    }
-    rules::ip(ip, path, errors);
-    if ip.parse::<std::net::Ipv6Addr>().is_ok() {
-        errors.invalid(path, [ip], "may not use IPv6 on a cluster which is not configured for it");
-    }
-}
-
-/// Services have IPv4 addresses.
-fn families(spec: &ServiceSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let families = path.child("ipFamilies");
-    let mut seen = BTreeSet::new();
-    for (i, family) in spec.ip_families.iter().flatten().enumerate() {
-        let path = families.index(i);
-        match family.as_str() {
-            "IPv4" => {}
-            "IPv6" => errors.invalid(&path, family, "not configured on this cluster"),
-            other => errors.not_supported(&path, other, &["IPv4", "IPv6"]),
-        }
-        rules::unique(&mut seen, family, &path, errors);
-    }
-    let path = path.child("ipFamilyPolicy");
-    match text(spec.ip_family_policy.as_ref()) {
-        "" | "SingleStack" | "PreferDualStack" => {}
-        "RequireDualStack" => {
-            let why = "this cluster is not configured for dual-stack services";
-            errors.invalid(&path, "RequireDualStack", why);
-        }
-        other => {
-            let policies = ["SingleStack", "PreferDualStack", "RequireDualStack"];
-            errors.not_supported(&path, other, &policies);
-        }
     }
 }
 

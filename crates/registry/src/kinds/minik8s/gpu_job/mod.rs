@@ -117,7 +117,7 @@ impl Strategy<GpuJob> for GpuJobStrategy {
     }
 
     /// Who only takes a finalizer away, or cancels, is not held up by what a job's directives were before they were refused.
-    fn lasting(&self, old: &GpuJob) -> FieldErrors {
+    fn lasting(&self, _: &GpuJob, old: &GpuJob) -> FieldErrors {
         let mut faults = FieldErrors::default();
         self.validate(old, &mut faults);
         faults

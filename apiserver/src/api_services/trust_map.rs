@@ -1,0 +1,120 @@
+//! What other API servers have to know to believe this one: the ConfigMap that they read, and the role that lets them
+//! (Kubernetes: `pkg/controlplane/controller/clusterauthenticationtrust`). Several servers with authorities of their own are all in it.
+
+use api_machinery::ApiError;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    internal,
+    pki::{FRONT_PROXY, FrontProxy},
+    service::InProcess,
+};
+
+const NAME: &str = "extension-apiserver-authentication";
+const MAPS: &str = "/api/v1/namespaces/kube-system/configmaps";
+const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles";
+
+/// Makes and completes both.
+pub(super) async fn publish(
+    api: &InProcess,
+    front_proxy: Option<&FrontProxy>,
+) -> Result<(), ApiError> {
+    let Some(front_proxy) = front_proxy else { return Ok(()) };
+    internal::ensure(api, ROLES, &role()).await?;
+    let path = format!("{MAPS}/{NAME}");
+    match internal::request(api, Method::GET, &path, &Value::Null).await {
+        Err(error) if error.code() == 404 => {
+            let map = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": NAME },
+                "data": data(&Value::Null, front_proxy),
+            });
+            internal::ensure(api, MAPS, &map).await
+        }
+        Err(error) => Err(error),
+        Ok(mut map) => {
+            let data = data(&map["data"], front_proxy);
+            if map["data"] == data {
+                return Ok(());
+            }
+            map["data"] = data;
+            match internal::request(api, Method::PUT, &path, &map).await {
+                // Another server was faster: the next look completes it.
+                Err(error) if error.code() != 409 => Err(error),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+fn role() -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {
+            "name": "extension-apiserver-authentication-reader",
+            "labels": { "kubernetes.io/bootstrapping": "rbac-defaults" },
+            "annotations": { "rbac.authorization.kubernetes.io/autoupdate": "true" },
+        },
+        "rules": [{
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [NAME],
+            "verbs": ["get", "list", "watch"],
+        }],
+    })
+}
+
+/// What is to be there, with what there is.
+fn data(there: &Value, front_proxy: &FrontProxy) -> Value {
+    let mut data = if there.is_object() { there.clone() } else { json!({}) };
+    for (key, own) in [
+        ("client-ca-file", &front_proxy.client_authorities),
+        ("requestheader-client-ca-file", &front_proxy.authority),
+    ] {
+        data[key] = with(data[key].as_str().unwrap_or_default(), own).into();
+    }
+    for (key, own) in [
+        ("requestheader-allowed-names", FRONT_PROXY),
+        ("requestheader-username-headers", "X-Remote-User"),
+        ("requestheader-uid-headers", "X-Remote-Uid"),
+        ("requestheader-group-headers", "X-Remote-Group"),
+        ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
+    ] {
+        data[key] = json!([own]).to_string().into();
+    }
+    data
+}
+
+/// A bundle with these certificates, each once.
+fn with(bundle: &str, more: &str) -> String {
+    let mut all = String::new();
+    for certificate in certificates(bundle).chain(certificates(more)) {
+        if !all.contains(certificate) {
+            all += certificate;
+            all += "\n";
+        }
+    }
+    all
+}
+
+fn certificates(bundle: &str) -> impl Iterator<Item = &str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let parts = bundle.split_inclusive(END).map(str::trim);
+    parts.filter(|part| part.ends_with(END) && part.starts_with("-----BEGIN"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authorities_of_all_servers_are_told_once() {
+        let one = |text: &str| {
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+        };
+        let (a, b) = (one("a"), one("b"));
+        assert_eq!(with("", &a), a);
+        assert_eq!(with(&a, &a), a);
+        assert_eq!(with(&a, &b), format!("{a}{b}"));
+        assert_eq!(with(&format!("{a}{b}"), &a), format!("{a}{b}"));
+    }
+}

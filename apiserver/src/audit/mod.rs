@@ -1,0 +1,21 @@
+//! The audit log: who asked for what, when, and what came of it, as a policy says
+//! (Kubernetes: `k8s.io/apiserver/pkg/audit`).
+//!
+//! *Guarantees*: no request waits for it. What was told before a stop in order is written before the stop ends, unless
+//! nobody takes it within some seconds; what nobody writes as fast as it is told is dropped beyond a buffer. Both are
+//! counted and told in the log.
+
+mod backend;
+mod event;
+mod log;
+mod policy;
+mod sink;
+mod sources;
+mod trail;
+mod webhook;
+
+pub use self::{backend::Audit, log::LogFile, policy::PolicyError, webhook::Batches};
+pub(crate) use self::{
+    policy::{Asked, Resource},
+    trail::{AUDIT_ID, Begin, Trail, id},
+};

@@ -1,0 +1,4 @@
+//! The kinds of the group.
+
+pub(super) mod cron_job;
+pub(super) mod job;

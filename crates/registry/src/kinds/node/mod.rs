@@ -1,0 +1,3 @@
+//! The kinds of the group.
+
+pub(super) mod runtime_class;

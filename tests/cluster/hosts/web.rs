@@ -1,0 +1,87 @@
+//! Web servers on all hosts, pods that ask them, and the ways to them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    joined::{HOSTS, Joined, Place},
+    rig::condition,
+};
+
+/// At all addresses of all hosts.
+pub(super) const NODE_PORT: u16 = 30080;
+/// A name for web servers that pods find by themselves, and one for those who know where it is.
+pub(super) const DNS_HOST: &str = "shop.example";
+pub(super) const INGRESS_HOST: &str = "store.example";
+
+/// On each host a web server, and two pods that ask it.
+fn pods() -> Vec<Value> {
+    let web = json!({"name": "main", "image": "minik8s/nginx:0.1",
+        "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1}});
+    let asking =
+        json!({"name": "main", "image": "minik8s/busybox:0.1", "command": ["sleep", "36000"]});
+    let of_host = |host: usize| {
+        [("web", &web), ("friend", &asking), ("stranger", &asking)].map(|(app, container)| {
+            json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": format!("{app}-{host}"), "labels": {"app": app}},
+                "spec": {"nodeName": format!("h{host}"), "terminationGracePeriodSeconds": 0, "containers": [container]}})
+        })
+    };
+    HOSTS.into_iter().flat_map(of_host).collect()
+}
+
+/// All ways to the web servers.
+fn ways() -> Vec<Value> {
+    let service = json!({"name": "web", "port": {"number": 8080}});
+    let path = json!({"path": "/", "pathType": "Prefix", "backend": {"service": service}});
+    vec![
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {
+            "type": "NodePort", "selector": {"app": "web"},
+            "ports": [{"port": 8080, "targetPort": 80, "nodePort": NODE_PORT}]}}),
+        json!({"apiVersion": "minik8s.io/v1", "kind": "DNS", "metadata": {"name": "shop"}, "spec": {
+            "host": DNS_HOST, "paths": [{"path": "/web/", "service": {"name": "web", "port": 8080}}]}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "store"}, "spec": {
+            "rules": [{"host": INGRESS_HOST, "http": {"paths": [path]}}]}}),
+    ]
+}
+
+/// All that, and the pods are ready.
+pub(super) async fn populate(cluster: &Joined) {
+    let items: Vec<_> = pods().into_iter().chain(ways()).collect();
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
+    cluster
+        .until("all pods to be ready", |cluster| {
+            let pods = cluster.list("pods");
+            let ready = pods.iter().filter(|pod| condition(pod, "Ready") == "True").count();
+            if ready == 9 { Ok(()) } else { Err(format!("{ready}")) }
+        })
+        .await;
+}
+
+pub(super) fn pod(app: &str, host: usize) -> Place {
+    Place::Pod(format!("{app}-{host}"))
+}
+
+/// Who answers a dozen connections.
+fn answers(cluster: &Joined, from: &Place, url: &str) -> BTreeSet<String> {
+    let done =
+        cluster.shell(from, &format!("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do $GET {url}; done"));
+    done.stdout.lines().map(|line| line.trim_start_matches("nginx ").to_owned()).collect()
+}
+
+/// Waits until all web servers are reached.
+pub(super) async fn reaches_all(cluster: &Joined, from: &Place, url: &str) {
+    reaches(cluster, from, url, &HOSTS).await;
+}
+
+/// Waits until the web servers of these hosts are reached, and no other.
+pub(super) async fn reaches(cluster: &Joined, from: &Place, url: &str, hosts: &[usize]) {
+    let all: BTreeSet<_> = hosts.iter().map(|host| format!("web-{host}")).collect();
+    cluster
+        .until(&format!("{url} to be reached from {from:?}"), |cluster| {
+            let answers = answers(cluster, from, url);
+            if answers == all { Ok(()) } else { Err(format!("{answers:?}")) }
+        })
+        .await;
+}
