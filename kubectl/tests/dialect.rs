@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kubectl::{dialect::to_kubernetes, output::yaml::to_yaml};
+use api_machinery::encode;
+use kubectl::dialect::to_kubernetes;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialect")
@@ -29,7 +30,7 @@ fn every_seed_manifest_becomes_its_golden_form() {
     assert!(seeds.len() >= 10, "the golden pairs are gone: {seeds:?}");
     for seed in seeds {
         let given = serde_yaml::from_str(&std::fs::read_to_string(&seed).unwrap()).unwrap();
-        let found = to_yaml(&to_kubernetes(given));
+        let found = encode::yaml(&to_kubernetes(given));
         let golden = folder().join(format!("{}.yaml", name(&seed)));
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             std::fs::write(&golden, &found).unwrap();

@@ -5,6 +5,7 @@ pub mod cron;
 pub mod decode;
 pub mod disruption_budget;
 pub mod duration;
+pub mod encode;
 pub mod entry_point;
 pub mod ephemeral_container;
 pub mod extent;

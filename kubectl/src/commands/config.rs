@@ -1,5 +1,6 @@
 //! `kubectl config`: looking at the kubeconfig and choosing its context.
 
+use api_machinery::encode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::config_files::ConfigFiles;
 use crate::{
     Failure,
     object::{list, text},
-    output::{tabs, yaml::to_yaml},
+    output::tabs,
     session::Session,
 };
 
@@ -86,7 +87,7 @@ impl Config {
                 if !raw {
                     hide(&mut config);
                 }
-                session.io.raw(to_yaml(&config).as_bytes())?;
+                session.io.raw(encode::yaml(&config).as_bytes())?;
             }
             Action::CurrentContext if current.is_empty() => {
                 return Err(Failure::message("current-context is not set"));

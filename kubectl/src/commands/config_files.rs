@@ -8,12 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api_machinery::encode;
 use serde_json::{Value, json};
 
 use crate::{
     Failure, kubeconfig,
     object::{list, text},
-    output::yaml::to_yaml,
     session::Session,
 };
 
@@ -146,7 +146,7 @@ impl ConfigFile {
         if let Ok(old) = fs::metadata(&file) {
             new.set_permissions(old.permissions())?;
         }
-        new.write_all(to_yaml(&self.config).as_bytes())?;
+        new.write_all(encode::yaml(&self.config).as_bytes())?;
         new.sync_all()?;
         Ok(fs::rename(&beside, file)?)
     }

@@ -1,15 +1,10 @@
 //! `kubectl version`: of this program and of the server.
 
+use api_machinery::encode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::{
-    Failure,
-    api::Call,
-    object::text,
-    output::{pretty_json, yaml::to_yaml},
-    session::Session,
-};
+use crate::{Failure, api::Call, object::text, output::pretty_json, session::Session};
 
 /// Print the versions of client and server
 #[derive(Args, Debug)]
@@ -49,7 +44,7 @@ impl Version {
             Some(Form::Json) => {
                 session.io.raw(pretty_json(&document).replace("    ", "  ").as_bytes())?
             }
-            Some(Form::Yaml) => session.io.raw(to_yaml(&document).as_bytes())?,
+            Some(Form::Yaml) => session.io.raw(encode::yaml(&document).as_bytes())?,
             None => {
                 session.io.line(format_args!("Client Version: {own}"))?;
                 if let Ok(Some(version)) = &server {

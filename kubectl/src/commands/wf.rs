@@ -2,6 +2,7 @@
 
 use std::{fs, pin::pin};
 
+use api_machinery::encode;
 use api_types::minik8s::{RunPhase, WorkflowRun};
 use clap::{Args, Subcommand};
 use futures::StreamExt;
@@ -15,7 +16,7 @@ use crate::{
     failure::Failures,
     history::{self, Width},
     manifest, object,
-    output::{pretty_json, yaml::to_yaml},
+    output::pretty_json,
     session::Session,
 };
 
@@ -175,7 +176,7 @@ impl History {
             None => history::text(&run, Width::Short),
             Some(Form::Wide) => history::text(&run, Width::Wide),
             Some(Form::Json) => pretty_json(&history::document(&run)),
-            Some(Form::Yaml) => to_yaml(&history::document(&run)),
+            Some(Form::Yaml) => encode::yaml(&history::document(&run)),
         };
         Ok(session.io.raw(text.as_bytes())?)
     }

@@ -3,8 +3,8 @@
 pub mod jsonpath;
 pub mod table;
 pub mod tabs;
-pub mod yaml;
 
+use api_machinery::encode;
 use serde_json::{Value, json};
 
 use crate::{Failure, discovery::ApiResource, object};
@@ -79,7 +79,7 @@ fn columns(text: &str) -> Result<Vec<(String, Path)>, Failure> {
 pub fn render(format: &Format, resource: Option<&ApiResource>, value: &Value) -> String {
     match format {
         Format::Json => pretty_json(value),
-        Format::Yaml => yaml::to_yaml(value),
+        Format::Yaml => encode::yaml(value),
         Format::JsonPath(template) => template.render(value),
         Format::Columns(columns) => custom_columns(columns, &items(value), true),
         Format::Table { .. } | Format::Name => {

@@ -8,6 +8,7 @@ mod yaml;
 
 pub use decoded::Decoded;
 pub(crate) use decoded::{LONGEST_PATH, MOST_TOLD};
+pub(crate) use scalar::float_text;
 pub use yaml::YamlError;
 
 /// Reads one JSON document.
@@ -25,4 +26,9 @@ pub fn json(bytes: &[u8]) -> Result<Decoded, serde_json::Error> {
 /// beyond measure.
 pub fn yaml(text: &str) -> Result<Decoded, YamlError> {
     yaml::decode(text)
+}
+
+/// Whether a YAML text that has no quotes is that text.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    matches!(scalar::Scalar::plain(text), scalar::Scalar::Text(_))
 }

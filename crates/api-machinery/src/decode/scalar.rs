@@ -154,12 +154,24 @@ fn float_key(number: f64) -> String {
         let sign = if number < 0.0 { "-" } else { "" };
         return if number.is_nan() { ".nan".to_owned() } else { format!("{sign}.inf") };
     }
-    let scientific = format!("{short:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    shortest(&format!("{short:e}"), short.to_string())
+}
+
+/// A float as it is written: a whole number without a point, as Go's JSON has it.
+pub(crate) fn float_text(number: f64) -> String {
+    // There is no zero below zero.
+    let number = number + 0.0;
+    let decimal = || shortest(&format!("{number:e}"), number.to_string());
+    whole(number).map_or_else(decimal, |whole| whole.to_string())
+}
+
+/// The notation that Go would take of the two.
+fn shortest(scientific: &str, decimal: String) -> String {
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    if (-4..6).contains(&exponent) {
+        return decimal;
     }
-    short.to_string()
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
