@@ -64,12 +64,14 @@ impl Netlink {
         Ok(listed.map_err(failed("listing links"))?.iter().filter_map(read).collect())
     }
 
-    /// Makes a bridge.
+    /// Makes a bridge, which keeps this MAC address: one that is given none has that of one of its ports, and another one
+    /// when that port goes.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn add_bridge(&self, name: &str) -> Result<(), Error> {
-        let made = self.handle.link().add(LinkBridge::new(name).build()).execute().await;
+    pub async fn add_bridge(&self, name: &str, mac: Mac) -> Result<(), Error> {
+        let bridge = LinkBridge::new(name).address(mac.0.to_vec()).build();
+        let made = self.handle.link().add(bridge).execute().await;
         unless(made.map_err(failed(format!("making the bridge {name}"))), Errno::EEXIST)
     }
 

@@ -10,7 +10,7 @@ use std::{
 use component::check::Difference;
 use component::dual_stack::DualStack;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netlink::{Error, Link, Netlink, Route};
+use netlink::{Error, Link, Mac, Netlink, Route};
 use nix::errno::Errno;
 
 use super::{Expected, NetworkError, ipam, namespace_of};
@@ -32,10 +32,17 @@ const ADDRESSES_AS_GIVEN: [(&str, &str); 3] = [
 
 /// Of a bridge: it takes no routes from pods, which could have the host send what is for others to them, and asks for pods
 /// from an address that nobody else has a claim to.
-const SPEAKING_IPV6: [(&str, &str); 4] =
-    [("accept_ra", "0"), ("accept_redirects", "0"), ("disable_ipv6", "0"), ("accept_dad", "0")];
+const SPEAKING_IPV6: [(&str, &str); 5] = [
+    ("accept_ra", "0"),
+    ("accept_redirects", "0"),
+    ("disable_ipv6", "0"),
+    ("accept_dad", "0"),
+    ("ndisc_notify", "1"),
+];
 /// The same of one whose pods have none.
 const SPEAKING_NO_IPV6: [(&str, &str); 2] = [("accept_ra", "0"), ("disable_ipv6", "1")];
+/// Of a bridge: it tells its pods when it has another MAC address, as `ndisc_notify` does in IPv6.
+const TELLING: (&str, &str) = ("arp_notify", "1");
 
 /// The links of one network namespace.
 #[derive(Clone, Debug)]
@@ -56,20 +63,34 @@ impl Links {
         Ok(unless_there(self.0.add_route(&Route::blackhole(network)).await)?)
     }
 
-    /// A bridge that is up and is the gateway of these networks.
-    pub(super) async fn bridge(&self, name: &str, cidr: &DualStack) -> Result<(), NetworkError> {
-        self.0.add_bridge(name).await?;
+    /// A bridge that is up, has this MAC address and is the gateway of these networks.
+    pub(super) async fn bridge(
+        &self,
+        name: &str,
+        mac: Mac,
+        cidr: &DualStack,
+    ) -> Result<(), NetworkError> {
+        self.0.add_bridge(name, mac).await?;
         let bridge = self.existing(name).await?;
         // Before it comes up.
         let flags: &[(&str, &str)] =
             if cidr.v6.is_some() { &SPEAKING_IPV6 } else { &SPEAKING_NO_IPV6 };
-        let set = flags.iter().try_for_each(|(flag, value)| set_ipv6_flag(name, flag, value));
-        let step = "settle whether the bridge speaks IPv6";
+        let set = flags.iter().try_for_each(|flag| set_flag("ipv6", name, *flag));
+        let set = set.and_then(|()| set_flag("ipv4", name, TELLING));
+        let step = "settle what the bridge speaks";
         set.map_err(|source| NetworkError::Io { step, source })?;
+        self.keep_mac(bridge, mac).await?;
         for (gateway, network) in gateways(cidr) {
             self.0.add_address(bridge, gateway, network.prefix_len()).await?;
         }
         Ok(self.0.set_up(bridge).await?)
+    }
+
+    /// A kubelet of an older version may have made the link, which gave bridges none.
+    async fn keep_mac(&self, link: u32, mac: Mac) -> Result<(), Error> {
+        let links = self.0.links().await?;
+        let has_another = |it: &Link| it.index == link && it.mac != Some(mac);
+        if links.iter().any(has_another) { self.0.set_mac(link, mac).await } else { Ok(()) }
     }
 
     /// The longest packet that reaches the pods of all other hosts in one piece, as far as that is known.
@@ -132,11 +153,11 @@ impl Links {
         Ok(open.map(|network| Difference::new("route", message(network))).collect())
     }
 
-    /// What a bridge lacks that should be up, the gateway of these networks, and have these ports; `others` may be its ports,
-    /// too.
+    /// What a bridge lacks that should be up, have this MAC address, be the gateway of these networks, and have these ports;
+    /// `others` may be its ports, too.
     pub(super) async fn differences_of_bridge(
         &self,
-        name: &str,
+        (name, mac): (&str, Mac),
         cidr: &DualStack,
         ports: &BTreeMap<String, String>,
         others: &BTreeSet<String>,
@@ -148,6 +169,9 @@ impl Links {
         let mut found = Vec::new();
         if !bridge.up {
             found.push(format!("bridge {name} is down"));
+        }
+        if bridge.mac != Some(mac) {
+            found.push(format!("bridge {name} has not the MAC address {mac}"));
         }
         for (gateway, _) in gateways(cidr) {
             if !self.has(name, gateway).await? {
@@ -196,8 +220,8 @@ impl Links {
 }
 
 /// Of a link of the host. Where the kernel has no IPv6 there is nothing to turn off, and addresses are refused later.
-fn set_ipv6_flag(link: &str, flag: &str, value: &str) -> io::Result<()> {
-    let path = format!("/proc/sys/net/ipv6/conf/{link}/{flag}");
+fn set_flag(family: &str, link: &str, (flag, value): (&str, &str)) -> io::Result<()> {
+    let path = format!("/proc/sys/net/{family}/conf/{link}/{flag}");
     if fs::read_to_string(&path).is_ok_and(|set| set.trim() == value) {
         return Ok(());
     }

@@ -46,13 +46,20 @@ fn sh(script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Rules, routes, and the bridge's ports, with whether they get back what came from them.
+/// Rules, routes, the bridge's MAC address, and its ports, with whether they get back what came from them.
 fn state(bridge: &Bridge) -> String {
     sh(&format!(
         "iptables-save | grep -e ^-A | sort; ip route show | sed 's/ linkdown//' | sort; \
-         ip -d -o link show master {} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true",
-        bridge.name()
+         ip -o link show {name} | grep -o 'link/ether [^ ]*' || true; \
+         ip -d -o link show master {name} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true",
+        name = bridge.name()
     ))
+}
+
+/// By which MAC address a pod knows its gateway.
+fn gateway(pod: &Sandbox) -> String {
+    let known = sh(&format!("nsenter -t {} -n ip neigh show 10.219.1.1", pod.pid()));
+    known.split(' ').skip_while(|word| *word != "lladdr").nth(1).unwrap_or_default().to_owned()
 }
 
 /// A process with a network namespace that can be connected.
@@ -135,6 +142,7 @@ fn what_others_of_the_host_take_away_comes_back() {
             "iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X".to_owned(),
             "ip route del blackhole 10.219.0.0/16; ip route del blackhole 10.119.0.0/16".to_owned(),
             format!("ip link del {name}"),
+            format!("ip link set {name} address 02:00:00:00:00:01"),
             "for link in $(ip -o link show type veth | cut -d' ' -f2 | cut -d@ -f1); do \
              ip link set $link type bridge_slave hairpin off; done"
                 .to_owned(),
@@ -149,6 +157,45 @@ fn what_others_of_the_host_take_away_comes_back() {
         }
         bridge.reconcile().await.unwrap();
         assert_eq!(state(&bridge), before);
+    });
+}
+
+#[test]
+fn a_pod_knows_its_gateway_whoever_else_comes_and_goes() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let own = format!("ip -o link show {} | sed 's|.*link/ether ||; s| .*||'", bridge.name());
+        let before = sh(&own).trim().to_owned();
+        let (staying, other) = (Sandbox::start(), Sandbox::start());
+        bridge.attach(&staying.of("staying")).await.unwrap();
+        bridge.attach(&other.of("other")).await.unwrap();
+        sh(&format!("nsenter -t {} -n busybox ping -c 1 -W 5 10.219.1.1", staying.pid()));
+        assert_eq!(gateway(&staying), before);
+        bridge.detach("other").await.unwrap();
+        assert_eq!(sh(&own).trim(), before);
+        bridge.detach("staying").await.unwrap();
+        assert_eq!(sh(&own).trim(), before);
+    });
+}
+
+#[test]
+fn pods_are_told_of_another_address_of_their_gateway() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let pod = Sandbox::start();
+        bridge.attach(&pod.of("a")).await.unwrap();
+        // As a kubelet has made it that gave it none.
+        sh(&format!("ip link set {} address 02:00:00:00:00:01", bridge.name()));
+        sh(&format!("nsenter -t {} -n busybox ping -c 1 -W 5 10.219.1.1", pod.pid()));
+        let before = gateway(&pod);
+        bridge.reconcile().await.unwrap();
+        // The pod sends nothing.
+        testkit::wait::until("the pod to hear of it", async || match gateway(&pod) {
+            now if now == before => Err(now),
+            _ => Ok(()),
+        })
+        .await;
+        sh(&format!("nsenter -t {} -n busybox ping -c 1 -W 5 10.219.1.1", pod.pid()));
     });
 }
 
