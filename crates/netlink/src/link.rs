@@ -75,13 +75,19 @@ impl Netlink {
         unless(made.map_err(failed(format!("making the bridge {name}"))), Errno::EEXIST)
     }
 
-    /// Makes a pair: `name` here, `peer` in the other network namespace.
+    /// Makes a pair: `name` here, `peer` in the other network namespace, with this MAC address.
     ///
     /// # Errors
     /// `EEXIST` if there is a link of one of these names; the kernel refuses.
-    pub async fn add_pair(&self, name: &str, peer: &str, namespace: &File) -> Result<(), Error> {
+    pub async fn add_pair(
+        &self,
+        name: &str,
+        (peer, mac): (&str, Mac),
+        namespace: &File,
+    ) -> Result<(), Error> {
         let other = LinkMessageBuilder::<LinkUnspec>::new()
             .name(peer)
+            .address(mac.0.to_vec())
             .setns_by_fd(namespace.as_raw_fd())
             .build();
         let pair =

@@ -8,8 +8,6 @@ use std::net::Ipv4Addr;
 use async_trait::async_trait;
 use component::check::Difference;
 use component::dual_stack::DualStack;
-use netlink::Mac;
-use sha2::{Digest, Sha256};
 
 use super::{
     Attachment, Held, NetworkError, NodeNetwork,
@@ -24,7 +22,6 @@ pub type Bridge = Wired<BridgeWiring>;
 #[derive(Debug)]
 pub struct BridgeWiring {
     name: String,
-    mac: Mac,
     /// The cluster's pods, on other hosts too.
     pods: DualStack,
 }
@@ -32,8 +29,7 @@ pub struct BridgeWiring {
 impl Bridge {
     /// Nothing is made before `start`. `pods` and `services` are the cluster's networks.
     pub fn new(node: &str, pods: DualStack, services: DualStack) -> Self {
-        let name = format!("mk8s{}", short_hash(node));
-        let wiring = BridgeWiring { name, mac: mac(node), pods };
+        let wiring = BridgeWiring { name: format!("mk8s{}", short_hash(node)), pods };
         Self::with(wiring, node, pods, services)
     }
 
@@ -41,14 +37,6 @@ impl Bridge {
     pub fn name(&self) -> &str {
         self.wiring.link()
     }
-}
-
-/// The bridge's, by which pods know their gateway for as long as they go on to send: always the same, whichever pods come
-/// and go, and if it is made anew beneath them.
-fn mac(node: &str) -> Mac {
-    let digest = Sha256::digest(node);
-    // A local address, by its second bit.
-    Mac([0x02, 0x8b, digest[0], digest[1], digest[2], digest[3]])
 }
 
 /// The host's end of a pod's pair.
@@ -64,7 +52,7 @@ impl Wiring for BridgeWiring {
 
     async fn keep(&self, cidr: DualStack, pods: &[Held]) -> Result<(), NetworkError> {
         let links = Links::open()?;
-        links.bridge(&self.name, self.mac, &cidr).await?;
+        links.bridge(&self.name, &cidr).await?;
         links.join_all(&pods.iter().map(|held| link_name(&held.pod)).collect(), &self.name).await
     }
 
@@ -84,7 +72,7 @@ impl Wiring for BridgeWiring {
         let ports = node.running.iter().map(|pod| (link_name(&pod.pod), pod.label.clone()));
         let others = node.all.iter().map(|pod| link_name(pod)).collect();
         let (links, ports) = (Links::open()?, ports.collect());
-        links.differences_of_bridge((&self.name, self.mac), &node.cidr, &ports, &others).await
+        links.differences_of_bridge(&self.name, &node.cidr, &ports, &others).await
     }
 
     fn speaks_ipv6(&self) -> bool {

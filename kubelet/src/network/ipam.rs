@@ -9,6 +9,7 @@ use std::{
 
 use component::dual_stack::DualStack;
 use ipnet::{Ipv4Net, Ipv6Net};
+use netlink::Mac;
 
 /// The addresses of one node.
 #[derive(Clone, Debug)]
@@ -81,6 +82,14 @@ pub(super) fn second(cidr: &DualStack, address: Ipv4Addr) -> Option<Ipv6Addr> {
     let number = address.to_bits() - cidr.v4.network().to_bits();
     let second = Ipv6Addr::from_bits(network.network().to_bits().checked_add(number.into())?);
     network.contains(&second).then_some(second)
+}
+
+/// That of the link which has the address, so that neighbours who know it are never wrong: not when a pod has another sandbox,
+/// or the bridge is made anew.
+pub(super) fn mac(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    // A local address, by its second bit.
+    Mac([0x02, 0x8b, a, b, c, d])
 }
 
 /// The addresses for pods: those between the gateway and the broadcast address.

@@ -63,13 +63,9 @@ impl Links {
         Ok(unless_there(self.0.add_route(&Route::blackhole(network)).await)?)
     }
 
-    /// A bridge that is up, has this MAC address and is the gateway of these networks.
-    pub(super) async fn bridge(
-        &self,
-        name: &str,
-        mac: Mac,
-        cidr: &DualStack,
-    ) -> Result<(), NetworkError> {
+    /// A bridge that is up and is the gateway of these networks.
+    pub(super) async fn bridge(&self, name: &str, cidr: &DualStack) -> Result<(), NetworkError> {
+        let mac = mac_of_gateway(cidr);
         self.0.add_bridge(name, mac).await?;
         let bridge = self.existing(name).await?;
         // Before it comes up.
@@ -109,7 +105,7 @@ impl Links {
         cidr: DualStack,
         mtu: Option<u32>,
     ) -> Result<(), NetworkError> {
-        self.0.add_pair(name, POD_LINK, &namespace).await?;
+        self.0.add_pair(name, (POD_LINK, ipam::mac(address)), &namespace).await?;
         self.0.join(self.existing(name).await?, self.existing(bridge).await?).await?;
         let connect = async move |pod: Netlink| pod_side(&pod, address, &cidr, mtu).await;
         Ok(netlink::inside(namespace, connect).await?)
@@ -153,11 +149,11 @@ impl Links {
         Ok(open.map(|network| Difference::new("route", message(network))).collect())
     }
 
-    /// What a bridge lacks that should be up, have this MAC address, be the gateway of these networks, and have these ports;
-    /// `others` may be its ports, too.
+    /// What a bridge lacks that should be up, the gateway of these networks, and have these ports; `others` may be its ports,
+    /// too.
     pub(super) async fn differences_of_bridge(
         &self,
-        (name, mac): (&str, Mac),
+        name: &str,
         cidr: &DualStack,
         ports: &BTreeMap<String, String>,
         others: &BTreeSet<String>,
@@ -170,6 +166,7 @@ impl Links {
         if !bridge.up {
             found.push(format!("bridge {name} is down"));
         }
+        let mac = mac_of_gateway(cidr);
         if bridge.mac != Some(mac) {
             found.push(format!("bridge {name} has not the MAC address {mac}"));
         }
@@ -229,6 +226,10 @@ fn set_flag(family: &str, link: &str, (flag, value): (&str, &str)) -> io::Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
+}
+
+fn mac_of_gateway(cidr: &DualStack) -> Mac {
+    ipam::mac(ipam::gateway(cidr.v4))
 }
 
 /// The bridge's address in each of these networks.

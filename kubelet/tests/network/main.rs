@@ -179,6 +179,23 @@ fn a_pod_knows_its_gateway_whoever_else_comes_and_goes() {
 }
 
 #[test]
+fn a_pod_is_reached_at_once_when_it_has_another_sandbox() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let other = Sandbox::start();
+        bridge.attach(&other.of("other")).await.unwrap();
+        for _ in 0..2 {
+            let sandbox = Sandbox::start();
+            let address = bridge.attach(&sandbox.of("a")).await.unwrap();
+            let ping = format!("busybox ping -c 1 -W 5 {address}");
+            sh(&ping);
+            sh(&format!("nsenter -t {} -n {ping}", other.pid()));
+            bridge.detach("a").await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn pods_are_told_of_another_address_of_their_gateway() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;
