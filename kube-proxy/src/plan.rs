@@ -157,7 +157,7 @@ pub fn anywhere<'a>(
 }
 
 /// The first of the virtual IPs, the one of IPv4 if there is one.
-pub(crate) fn address(place: &Place, service: &Service) -> Option<IpAddr> {
+fn address(place: &Place, service: &Service) -> Option<IpAddr> {
     addresses(place, service).into_iter().next()
 }
 

@@ -15,16 +15,16 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::{
     nginx::http::Certificate,
-    plan::{Place, PortRef, address},
+    plan::{Place, PortRef, addresses},
 };
 
-/// The router: its address, and where the paths of the hosts lead.
+/// The router: its addresses, and where the paths of the hosts lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouterPlan {
     /// The uid of its Service.
     pub uid: String,
-    /// The virtual IP.
-    pub ip: IpAddr,
+    /// The virtual IPs; one at least.
+    pub ips: BTreeSet<IpAddr>,
     /// This host's own addresses at which Ingresses are served, too.
     pub host_addresses: BTreeSet<IpAddr>,
     /// By name; [`ANY_HOST`] is all others. What is not there is not found.
@@ -110,9 +110,11 @@ pub fn plan_router<'a>(
     let backends =
         targets.into_iter().map(|it| (it.clone(), (means.backends)(it).unwrap_or_default()));
     let of_others = hosts.get(ANY_HOST).and_then(|host| host.tls.clone());
+    let ips = addresses(means.place, router);
+    (!ips.is_empty()).then_some(())?;
     Some(RouterPlan {
         uid: router.metadata.uid.clone()?,
-        ip: address(means.place, router)?,
+        ips,
         host_addresses: means.host_addresses.clone(),
         backends: backends.collect(),
         certificate: of_others.unwrap_or_else(|| means.self_made.clone()),

@@ -776,7 +776,7 @@ fn plan(node: &Node, hosts: BTreeMap<String, HostPlan>, web: SocketAddr) -> Rout
     let away = SocketAddr::new(node.vip, 9);
     RouterPlan {
         uid: "kube-proxy-test-router".to_owned(),
-        ip: node.vip,
+        ips: [node.vip].into(),
         host_addresses: [].into(),
         hosts,
         backends: [

@@ -235,6 +235,8 @@ fn hosts_of_dns_objects_are_as_written_down() {
     let objects = Objects::read(&fs::read_to_string(hosts("seed.yaml")).unwrap());
     let specs = router::specs(&planned(&objects, &[]));
     assert_eq!(specs.len(), 1);
+    let held = ["10.96.0.20", "fd00:10:96::14"].map(|ip| ip.parse().unwrap());
+    assert_eq!(specs[0].addresses, held.into());
     let config = specs[0].configuration.at(Epoch(0));
     expect_test::expect_file![hosts("seed.conf")].assert_eq(&config.text(Telling(1)));
     // The router has no other nginx.

@@ -1,4 +1,4 @@
-//! The Service whose address the router of DNS objects and Ingresses has, on every node: there as long as there is one of
+//! The Service whose addresses the router of DNS objects and Ingresses has, on every node: there as long as there is one of
 //! either. Whoever of their controllers looks first keeps it.
 
 use std::sync::Arc;
@@ -48,18 +48,18 @@ impl Router {
             None if is_wanted => self.make().await,
             Some(found) if !is_router(&found) => Ok(()),
             Some(router) if !is_wanted => self.remove(&router).await,
-            Some(router) if !has_ports(&router) => self.complete().await,
+            Some(router) if !is_whole(&router) => self.complete().await,
             _ => Ok(()),
         }
     }
 
-    /// It has no endpoints: each node's kube-proxy has an nginx at its address.
+    /// It has no endpoints: each node's kube-proxy has an nginx at its addresses.
     async fn make(&self) -> Result<(), Error> {
         let labels = json!({"k8s-app": ROUTER.1, MANAGED_BY.0: MANAGED_BY.1});
         let router = json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {"name": ROUTER.1, "labels": labels},
-            "spec": {"ports": ports()},
+            "spec": spec(),
         });
         let router = serde_json::from_value(router).expect("it is a Service");
         let created = self.services().create(&PostParams::default(), &router).await;
@@ -70,9 +70,9 @@ impl Router {
         }
     }
 
-    /// One of before there was TLS.
+    /// One of before there was TLS, or addresses of both families.
     async fn complete(&self) -> Result<(), Error> {
-        let patch = Patch::Merge(json!({"spec": {"ports": ports()}}));
+        let patch = Patch::Merge(json!({"spec": spec()}));
         let patched = self.services().patch(ROUTER.1, &PatchParams::default(), &patch).await;
         patched.unless_gone("completing the Service of the hosts' router").map(drop)
     }
@@ -89,11 +89,16 @@ impl Router {
     }
 }
 
-fn ports() -> Value {
-    json!([{"name": "http", "port": 80}, {"name": "https", "port": 443}])
+fn spec() -> Value {
+    json!({
+        "ipFamilyPolicy": "PreferDualStack",
+        "ports": [{"name": "http", "port": 80}, {"name": "https", "port": 443}],
+    })
 }
 
-fn has_ports(router: &Service) -> bool {
+fn is_whole(router: &Service) -> bool {
     let has = |spec: &ServiceSpec, port| spec.ports.iter().flatten().any(|it| it.port == port);
-    router.spec.as_ref().is_some_and(|spec| has(spec, 80) && has(spec, 443))
+    let is_of_all =
+        |spec: &ServiceSpec| spec.ip_family_policy.as_deref().is_some_and(|it| it != "SingleStack");
+    router.spec.as_ref().is_some_and(|spec| has(spec, 80) && has(spec, 443) && is_of_all(spec))
 }

@@ -4,10 +4,10 @@ use api_types::api::core::v1::{Event, Service};
 use api_types::minik8s::Dns;
 use kube::{
     Api,
-    api::{DeleteParams, ListParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use testkit::wait;
+use testkit::{ControlPlane, wait};
 
 use crate::{Cluster, create, example};
 
@@ -94,6 +94,29 @@ async fn the_router_is_there_again_after_somebody_has_deleted_it() {
     let is_new = |router: Option<&Service>| router.is_some_and(|it| it.metadata.uid != before);
     wait::until_object(&routers, "dns-router", "is made anew", is_new).await;
     until(&dnses, "shop", "Ready", "Ready").await;
+}
+
+#[tokio::test]
+async fn the_router_has_an_address_of_each_family_that_there_is() {
+    let ranges = "10.96.0.0/16,fd00:10:96::/112".parse().unwrap();
+    let plane = ControlPlane::builder().config(|config| config.service_cidr = ranges);
+    let cluster = Cluster::over(plane.start().await);
+    let dnses = cluster.api::<Dns>();
+    create(&cluster.api::<Service>(), &service("web")).await;
+    create(&dnses, &dns("shop", &[("/", "web")])).await;
+    let routers = Api::<Service>::namespaced(cluster.plane.client(), "kube-system");
+    let addresses = |router: &Service| {
+        let spec = router.spec.as_ref();
+        spec.and_then(|spec| spec.cluster_ips.as_ref()).map_or(0, Vec::len)
+    };
+    let has_both = |router: Option<&Service>| router.is_some_and(|it| addresses(it) == 2);
+    wait::until_object(&routers, "dns-router", "has an address of each family", has_both).await;
+
+    // One of before.
+    let single = Patch::Merge(json!({"spec": {"ipFamilyPolicy": "SingleStack"}}));
+    let single = routers.patch("dns-router", &PatchParams::default(), &single).await.unwrap();
+    assert_eq!(addresses(&single), 1);
+    wait::until_object(&routers, "dns-router", "has both again", has_both).await;
 }
 
 #[tokio::test]

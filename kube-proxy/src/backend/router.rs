@@ -31,7 +31,7 @@ const PREFIX_HEADER: &str = "X-Forwarded-Prefix";
 /// What the uid of the one at this host's own addresses ends with.
 pub const AT_HOST: &str = "-host";
 
-/// The nginx that serves all hosts at the router's address, and, by itself so that an address or a port that is taken does
+/// The nginx that serves all hosts at the router's addresses, and, by itself so that an address or a port that is taken does
 /// nothing to that one, the nginx that serves those of Ingresses at this host's own.
 pub fn specs(plan: &RouterPlan) -> Vec<InstanceSpec> {
     let owner = format!("{}/{}", ROUTER.0, ROUTER.1);
@@ -51,9 +51,8 @@ pub fn specs(plan: &RouterPlan) -> Vec<InstanceSpec> {
         },
         owner: owner.clone(),
     };
-    let at: BTreeSet<_> = [plan.ip].into();
     let all = "The hosts of DNS objects and Ingresses, at";
-    let mut specs = vec![spec("", all, at.clone(), http(plan, &at, |_| true))];
+    let mut specs = vec![spec("", all, plan.ips.clone(), http(plan, &plan.ips, |_| true))];
     if !plan.host_addresses.is_empty() {
         let is_ingress = |onward: &Onward| onward.kind == Kind::Ingress;
         let http = http(plan, &plan.host_addresses, is_ingress);

@@ -31,11 +31,10 @@ pub(super) fn points<'a>(
     router: Option<&Service>,
 ) -> Vec<IngressLoadBalancerIngress> {
     let own: BTreeSet<_> = nodes.into_iter().flat_map(|node| addresses(Some(node))).collect();
-    let router = router.filter(|router| is_router(router));
-    let router = router.and_then(|router| router.spec.as_ref()?.cluster_ip.clone());
-    let router = router.filter(|ip| own.is_empty() && !ip.is_empty());
+    let router = router.filter(|router| own.is_empty() && is_router(router));
+    let router = router.and_then(|router| router.spec.as_ref()?.cluster_ips.clone());
     let point = |ip| IngressLoadBalancerIngress { ip: Some(ip), ..Default::default() };
-    own.into_iter().chain(router).map(point).collect()
+    own.into_iter().chain(router.unwrap_or_default()).map(point).collect()
 }
 
 /// Those that an Ingress says.
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_served_by_ready_nodes_that_say_so_or_else_at_the_routers_address() {
+    fn it_is_served_by_ready_nodes_that_say_so_or_else_at_the_routers_addresses() {
         let node = |says: bool, ready: &str, ip: &str| -> Node {
             let annotations = if says { json!({HOST_PORTS_ANNOTATION: "true"}) } else { json!({}) };
             typed(json!({
@@ -314,7 +313,7 @@ mod tests {
         let router: Service = typed(json!({
             "metadata": {"namespace": "kube-system", "name": "dns-router",
                 "labels": {"app.kubernetes.io/managed-by": "minik8s"}},
-            "spec": {"clusterIP": "10.96.0.7"},
+            "spec": {"clusterIPs": ["10.96.0.7", "fd00::7"]},
         }));
         let ips = |nodes: &[Node], router: Option<&Service>| {
             let points = points(nodes, router);
@@ -327,7 +326,7 @@ mod tests {
             node(true, "True", "10.0.0.1"),
         ];
         assert_eq!(ips(&nodes, Some(&router)), ["10.0.0.1", "10.0.0.2"]);
-        assert_eq!(ips(&nodes[1..3], Some(&router)), ["10.96.0.7"]);
+        assert_eq!(ips(&nodes[1..3], Some(&router)), ["10.96.0.7", "fd00::7"]);
         assert_eq!(ips(&nodes[1..3], None), [] as [&str; 0]);
         let somebodys = Service { metadata: Default::default(), ..router };
         assert_eq!(ips(&[], Some(&somebodys)), [] as [&str; 0]);
