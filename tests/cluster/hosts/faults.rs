@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    joined::{HOSTS, Joined, Place},
+    joined::{HOSTS, Joined, Place, host_urls},
     rig::condition,
     web::{pod, reaches, reaches_all},
 };
@@ -18,20 +18,21 @@ use crate::harness::{Replica, until_within};
 /// A port of nodes that something else has.
 const TAKEN: u16 = 30_081;
 
-/// Connections to the web servers through the Service on each host, over which is asked again and again.
+/// Connections to the web servers through each of the Service's addresses on each host, over which is asked again and again.
 struct Connections(Vec<(TcpStream, String)>);
 
 impl Connections {
     fn open(cluster: &Joined) -> Self {
-        let address = cluster.field(&["service", "web"], "{.spec.clusterIP}");
-        let open = |host| {
+        let addresses = cluster.virtual_ips(&["web"]);
+        let open = |(host, address): (usize, &String)| {
             let stream = cluster.inside(host, || TcpStream::connect((address.as_str(), 8080)));
             let mut stream = stream.unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             let server = ask(&mut stream);
             (stream, server)
         };
-        Connections(HOSTS.into_iter().map(open).collect())
+        let all = HOSTS.into_iter().flat_map(|host| addresses.iter().map(move |it| (host, it)));
+        Connections(all.map(open).collect())
     }
 
     #[track_caller]
@@ -63,7 +64,7 @@ async fn settled(cluster: &Joined) {
     cluster.until_checked().await;
     for host in HOSTS {
         for from in [Place::Host(host), pod("friend", host)] {
-            reaches_all(cluster, &from, &cluster.url("web")).await;
+            reaches_all(cluster, &from, &cluster.urls("web")).await;
         }
     }
 }
@@ -128,7 +129,7 @@ async fn kube_proxy_is_killed_in_the_middle_of_changes(cluster: &Joined) {
     cluster.kill(&HOSTS, "kube-proxy");
     cluster.restart(&HOSTS);
     for host in HOSTS {
-        reaches_all(cluster, &Place::Host(host), &cluster.url("three")).await;
+        reaches_all(cluster, &Place::Host(host), &cluster.urls("three")).await;
     }
     cluster.kubectl(&["delete", "services", "-l", "passing=true"]).expect_ok();
     cluster.kill(&HOSTS, "kube-proxy");
@@ -149,8 +150,8 @@ async fn services_come_and_go(cluster: &Joined, count: usize) {
         let delete: Vec<_> = delete.chain(go.iter().map(String::as_str)).collect();
         cluster.kubectl(&delete).expect_ok();
         for host in HOSTS {
-            let url = cluster.url(&name(stay[round]));
-            reaches_all(cluster, &Place::Host(host), &url).await;
+            let urls = cluster.urls(&name(stay[round]));
+            reaches_all(cluster, &Place::Host(host), &urls).await;
         }
     }
     cluster.until_checked().await;
@@ -169,7 +170,7 @@ async fn a_host_is_cut_off(cluster: &Joined) {
     cluster.plug(2, false);
     cluster.apply(&service("meanwhile", &json!({})));
     cluster.plug(2, true);
-    reaches_all(cluster, &Place::Host(2), &cluster.url("meanwhile")).await;
+    reaches_all(cluster, &Place::Host(2), &cluster.urls("meanwhile")).await;
     cluster.kubectl(&["delete", "service", "meanwhile"]).expect_ok();
     settled(cluster).await;
 }
@@ -186,7 +187,7 @@ async fn a_host_is_lost(cluster: &Joined) {
     })
     .await;
     for host in [0, 1] {
-        reaches(cluster, &Place::Host(host), &cluster.url("web"), &[0, 1]).await;
+        reaches(cluster, &Place::Host(host), &cluster.urls("web"), &[0, 1]).await;
     }
     cluster.plug(2, true);
     settled(cluster).await;
@@ -208,9 +209,9 @@ async fn endpoints_flap(cluster: &Joined, times: usize) {
         "ports": [{"port": 80}], "endpoints": states[0]});
     let flapping = service("flapping", &json!({"selector": null, "ports": ports}));
     cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": [flapping, slice]}));
-    let url = cluster.url("flapping");
+    let urls = cluster.urls("flapping");
     for host in HOSTS {
-        reaches(cluster, &Place::Host(host), &url, &[0]).await;
+        reaches(cluster, &Place::Host(host), &urls, &[0]).await;
     }
     let path = "apis/discovery.k8s.io/v1/namespaces/default/endpointslices/flapping";
     let changes = (0..times).map(|count| json!({"endpoints": states[(count + 1) % 2]}));
@@ -218,14 +219,14 @@ async fn endpoints_flap(cluster: &Joined, times: usize) {
     while patching.try_wait().unwrap().is_none() {
         for host in HOSTS {
             // Longer than a packet that is lost on a busy machine takes to be sent again.
-            let get = format!("curl -sS --max-time 20 {url}");
+            let get = format!("curl -sS --max-time 20 {}", urls[0]);
             let done = cluster.shell(&Place::Host(host), &get);
             assert!(done.ok, "{}", done.stderr);
         }
     }
     assert!(patching.wait().unwrap().success(), "the changes were not made");
     for host in HOSTS {
-        reaches(cluster, &Place::Host(host), &url, [&[0][..], &[1, 2]][times % 2]).await;
+        reaches(cluster, &Place::Host(host), &urls, [&[0][..], &[1, 2]][times % 2]).await;
     }
     cluster.kubectl(&["delete", "service/flapping", "endpointslice/flapping"]).expect_ok();
     settled(cluster).await;
@@ -233,23 +234,23 @@ async fn endpoints_flap(cluster: &Joined, times: usize) {
 
 /// By a process of the host, which nobody has to give way to: the Service has its virtual IP, and its node port everywhere else.
 async fn a_port_is_taken(cluster: &Joined) {
-    let here = format!("172.31.98.12:{TAKEN}");
+    // The holder has it at addresses of IPv4.
+    let at = |host: usize| host_urls(host, TAKEN).remove(0);
     let holder = cluster.spawn(1, &["python3", "-m", "http.server", &TAKEN.to_string()]);
     let holder = Replica(holder);
     cluster
         .until("the port to be taken", |cluster| {
-            let done = cluster.shell(&Place::Beside, &format!("$GET http://{here}/"));
+            let done = cluster.shell(&Place::Beside, &format!("$GET {}", at(1)));
             if done.stdout.contains("Directory listing") { Ok(()) } else { Err(done.stderr) }
         })
         .await;
     let ports = json!([{"port": 8080, "targetPort": 80, "nodePort": TAKEN}]);
     cluster.apply(&service("clashing", &json!({"type": "NodePort", "ports": ports})));
     for host in HOSTS {
-        reaches_all(cluster, &Place::Host(host), &cluster.url("clashing")).await;
+        reaches_all(cluster, &Place::Host(host), &cluster.urls("clashing")).await;
     }
     for host in [0, 2] {
-        let url = format!("http://172.31.98.{}:{TAKEN}/", 11 + host);
-        reaches_all(cluster, &Place::Beside, &url).await;
+        reaches_all(cluster, &Place::Beside, &[at(host)]).await;
     }
     cluster
         .until("an event to say so", |cluster| {
@@ -258,7 +259,7 @@ async fn a_port_is_taken(cluster: &Joined) {
         })
         .await;
     drop(holder);
-    reaches_all(cluster, &Place::Beside, &format!("http://{here}/")).await;
+    reaches_all(cluster, &Place::Beside, &[at(1)]).await;
     cluster.kubectl(&["delete", "service", "clashing"]).expect_ok();
     settled(cluster).await;
 }

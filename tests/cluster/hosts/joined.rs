@@ -1,5 +1,6 @@
 //! A cluster of three hosts as users make one: `scripts/up.sh` on the first, and on the others the command that it has them
-//! type. Each host is a network namespace with a Docker of its own; beside them is a machine that is none of the cluster's.
+//! type. Each host is a network namespace with a Docker of its own; beside them is a machine that is none of the cluster's. The third
+//! host is behind a router. All have addresses of both families, and so have pods and Services.
 
 use std::{
     fs::{self, File},
@@ -19,10 +20,13 @@ use crate::harness::{Done, alone, programs, refused, root, run, target, until};
 
 /// The three hosts.
 pub(crate) const HOSTS: [usize; 3] = [0, 1, 2];
-/// Where packets for nobody go: nowhere.
-const GATEWAY: &str = "172.31.98.254";
-const PODS: &str = "10.246.0.0/16";
-const SERVICES: &str = "10.98.0.0/16";
+/// The number of a segment in its machines' addresses.
+const NEAR: usize = 98;
+const FAR: usize = 97;
+/// The router's number on each of them. From there, packets for anybody else go nowhere.
+const ROUTER: usize = 254;
+const PODS: &str = "10.246.0.0/16,fd00:10:246::/56";
+const SERVICES: &str = "10.98.0.0/16,fd00:10:98::/112";
 
 /// From where something is tried.
 #[derive(Clone, Debug)]
@@ -50,9 +54,12 @@ impl Joined {
         let alone = alone();
         let (network, folder) = (Network::new("m8j"), tempfile::tempdir().unwrap());
         let mut cluster = Self { network, folder, dockers: Vec::new(), _alone: alone };
-        cluster.connect("beside", 99);
+        for segment in [NEAR, FAR] {
+            cluster.network.segment(&format!("net{segment}"), &networks(segment, ROUTER));
+        }
+        cluster.connect("beside", NEAR, 99);
         for host in HOSTS {
-            cluster.connect(&name(host), 11 + host);
+            cluster.connect(&name(host), segment(host), 11 + host);
             fs::create_dir(cluster.path(host, "")).unwrap();
             cluster.dockers.push(None);
             cluster.start_docker(host).await;
@@ -129,9 +136,23 @@ impl Joined {
         thread::scope(|scope| scope.spawn(enter_and_act).join()).unwrap()
     }
 
+    /// The virtual IPs of a Service, one of each family that it has.
+    pub(crate) fn virtual_ips(&self, service: &[&str]) -> Vec<String> {
+        let all = self.field(&[&["service"], service].concat(), "{.spec.clusterIPs[*]}");
+        all.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// Where a Service has its port 8080 for the cluster.
-    pub(crate) fn url(&self, service: &str) -> String {
-        format!("http://{}:8080/", self.field(&["service", service], "{.spec.clusterIP}"))
+    pub(crate) fn urls(&self, service: &str) -> Vec<String> {
+        urls(&self.virtual_ips(&[service]), 8080)
+    }
+
+    /// Where a pod of both families has its port 80.
+    pub(crate) fn pod_urls(&self, pod: &str) -> Vec<String> {
+        let all = self.field(&["pod", pod], "{.status.podIPs[*].ip}");
+        let all: Vec<_> = all.split_whitespace().map(str::to_owned).collect();
+        assert_eq!(all.len(), 2, "{all:?}");
+        urls(&all, 80)
     }
 
     /// Begins to send patches for one object, so many a second, over one connection.
@@ -222,9 +243,11 @@ impl Joined {
         text.split(' ').next().unwrap().to_owned()
     }
 
-    fn connect(&self, host: &str, last: usize) {
-        self.network.connect(host, &format!("172.31.98.{last}"));
-        self.network.ip(host, &format!("route add default via {GATEWAY}"));
+    fn connect(&self, host: &str, segment: usize, machine: usize) {
+        self.network.connect(host, &format!("net{segment}"), &networks(segment, machine));
+        for router in addresses(segment, ROUTER) {
+            self.network.ip(host, &format!("route add default via {router}"));
+        }
     }
 
     pub(crate) async fn start_docker(&mut self, host: usize) {
@@ -351,4 +374,33 @@ impl Drop for Joined {
 
 fn name(host: usize) -> String {
     format!("h{host}")
+}
+
+fn segment(host: usize) -> usize {
+    if host == 2 { FAR } else { NEAR }
+}
+
+/// Of both families.
+fn addresses(segment: usize, machine: usize) -> [String; 2] {
+    [format!("172.31.{segment}.{machine}"), format!("2001:db8:{segment}::{machine}")]
+}
+
+/// The same with their networks' lengths.
+fn networks(segment: usize, machine: usize) -> [String; 2] {
+    let [v4, v6] = addresses(segment, machine);
+    [format!("{v4}/24"), format!("{v6}/64")]
+}
+
+/// Where a host has a port.
+pub(crate) fn host_urls(host: usize, port: u16) -> Vec<String> {
+    urls(&addresses(segment(host), 11 + host), port)
+}
+
+fn urls(addresses: &[String], port: u16) -> Vec<String> {
+    addresses.iter().map(|address| format!("http://{}:{port}/", bracketed(address))).collect()
+}
+
+/// As it is before a port.
+pub(crate) fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }

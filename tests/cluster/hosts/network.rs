@@ -1,4 +1,5 @@
-//! The networks of hosts on one machine: namespaces, each with a cable to a switch in one more. Nothing has a way out of them.
+//! The networks of hosts on one machine: namespaces, each with a cable to a switch in one more, which may have several segments and
+//! be the router between them. Nothing has a way out of them.
 
 use crate::harness::run;
 
@@ -12,18 +13,26 @@ impl Network {
     pub(crate) fn new(beginning: &str) -> Self {
         let network = Self { prefix: format!("{beginning}{}", std::process::id()) };
         network.namespace("switch");
-        network.ip("switch", "link add br0 up type bridge");
+        let routing =
+            "echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding";
+        run("nsenter", &[&network.enter("switch"), "sh", "-c", routing]).expect_ok();
         network
     }
 
-    /// A namespace with a cable to the switch. Its only route is the one to its neighbours.
-    pub(crate) fn connect(&self, host: &str, address: &str) {
+    /// A segment, and the addresses at which the router is on it, if it is.
+    pub(crate) fn segment(&self, name: &str, router: &[String]) {
+        self.ip("switch", &format!("link add {name} up type bridge"));
+        router.iter().for_each(|address| self.address("switch", address, name));
+    }
+
+    /// A namespace with a cable to the switch, and addresses at its end. Its only routes are those to its neighbours.
+    pub(crate) fn connect(&self, host: &str, segment: &str, addresses: &[String]) {
         self.namespace(host);
         let switch = self.name("switch");
         self.ip(host, &format!("link add eth0 type veth peer name to-{host} netns {switch}"));
-        self.ip(host, &format!("address add {address}/24 dev eth0"));
+        addresses.iter().for_each(|address| self.address(host, address, "eth0"));
         self.ip(host, "link set eth0 up");
-        self.ip("switch", &format!("link set to-{host} master br0 up"));
+        self.ip("switch", &format!("link set to-{host} master {segment} up"));
     }
 
     /// Pulls a host's cable, at the switch's end; or plugs it in again.
@@ -54,6 +63,12 @@ impl Network {
     /// The namespace of a host.
     pub(crate) fn file(&self, host: &str) -> String {
         format!("/run/netns/{}", self.name(host))
+    }
+
+    /// Nobody else has it.
+    fn address(&self, host: &str, address: &str, link: &str) {
+        let at_once = if address.contains(':') { "nodad" } else { "" };
+        self.ip(host, &format!("address add {address} dev {link} {at_once}"));
     }
 
     fn namespace(&self, host: &str) {

@@ -61,7 +61,8 @@ impl Rig {
         let (network, folder) = (Network::new("m8h"), tempfile::tempdir().unwrap());
         let mut rig =
             Self { network, folder, hosts: Vec::new(), masters: Vec::new(), _alone: alone };
-        rig.network.connect("master", MASTER);
+        rig.network.segment("near", &[]);
+        rig.network.connect("master", "near", &[format!("{MASTER}/24")]);
         rig.start_master().await;
         for index in 0..nodes {
             let host = rig.start_node(index);
@@ -207,7 +208,7 @@ impl Rig {
     fn start_node(&self, index: usize) -> Host {
         let short = format!("h{index}");
         let (name, address) = (self.network.name(&short), format!("172.31.99.{}", 11 + index));
-        self.network.connect(&short, &address);
+        self.network.connect(&short, "near", &[format!("{address}/24")]);
         let output = self.path(&format!("{name}.conf"));
         let kubeconfig = format!(
             "kubeconfig --data-dir {} --server {SERVER} --user system:node:{name} --group system:nodes --san {name} --san {address} --output {output}",

@@ -4,9 +4,14 @@ use serde_json::{Value, json};
 
 use super::{
     faults,
-    joined::{HOSTS, Joined, Place},
-    web::{DNS_HOST, INGRESS_HOST, NODE_PORT, pod, populate, reaches_all},
+    joined::{HOSTS, Joined, Place, bracketed, host_urls},
+    web::{
+        DNS_HOST, INGRESS_HOST, NODE_PORT, pod, populate, reaches, reaches_all, reaches_so_many,
+    },
 };
+
+/// What DNS objects and Ingresses are served by.
+const ROUTER: [&str; 3] = ["dns-router", "-n", "kube-system"];
 
 /// Lets nobody but friends to the web servers.
 fn policy() -> Value {
@@ -15,68 +20,79 @@ fn policy() -> Value {
         "podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": [{"from": from}]}})
 }
 
-/// By its virtual IP and by node ports.
+/// By their own addresses, on a segment and through the VXLAN.
+async fn pods_are_reached_from_all_hosts(cluster: &Joined) {
+    for web in HOSTS {
+        let urls = cluster.pod_urls(&format!("web-{web}"));
+        for host in HOSTS {
+            reaches(cluster, &pod("friend", host), &urls, &[web]).await;
+        }
+    }
+}
+
+/// By its virtual IPs and by node ports.
 async fn the_service_is_reached_from_everywhere(cluster: &Joined) {
-    let url = cluster.url("web");
+    let urls = cluster.urls("web");
+    assert_eq!(urls.len(), 2, "{urls:?}");
     for host in HOSTS {
-        reaches_all(cluster, &Place::Host(host), &url).await;
-        reaches_all(cluster, &pod("friend", host), &url).await;
-        let url = format!("http://172.31.98.{}:{NODE_PORT}/", 11 + host);
+        reaches_all(cluster, &Place::Host(host), &urls).await;
+        reaches_all(cluster, &pod("friend", host), &urls).await;
+        let urls = host_urls(host, NODE_PORT);
         for from in [Place::Beside, Place::Host((host + 1) % 3), pod("friend", (host + 2) % 3)] {
-            reaches_all(cluster, &from, &url).await;
+            reaches_all(cluster, &from, &urls).await;
         }
     }
 }
 
 /// By the cluster's DNS, by a DNS object and by an Ingress.
 async fn names_lead_to_it(cluster: &Joined) {
-    let router =
-        cluster.field(&["service", "dns-router", "-n", "kube-system"], "{.spec.clusterIP}");
-    let ingress = format!("--header 'Host: {INGRESS_HOST}' http://{router}/");
+    let router = cluster.virtual_ips(&ROUTER);
+    let router: Vec<_> = router.iter().map(|ip| bracketed(ip)).collect();
+    let at_router = |url: &dyn Fn(&String) -> String| router.iter().map(url).collect::<Vec<_>>();
+    let ingress = at_router(&|ip| format!("--header 'Host: {INGRESS_HOST}' http://{ip}/"));
+    let dns = at_router(&|ip| format!("--resolve {DNS_HOST}:80:{ip} http://{DNS_HOST}/web/"));
+    let names = ["web:8080/", "web.default.svc.cluster.local:8080/", "shop.example/web/"];
+    let names = names.map(|name| format!("http://{name}"));
     for host in HOSTS {
-        for name in ["web:8080/", "web.default.svc.cluster.local:8080/", "shop.example/web/"] {
-            reaches_all(cluster, &pod("friend", host), &format!("http://{name}")).await;
+        let friend = pod("friend", host);
+        reaches_all(cluster, &friend, &[&names[..], &ingress].concat()).await;
+        reaches_all(cluster, &Place::Host(host), &[&dns[..], &ingress].concat()).await;
+    }
+    are_found_by_both_families(cluster).await;
+}
+
+async fn are_found_by_both_families(cluster: &Joined) {
+    let web = ("web.default.svc.cluster.local", cluster.virtual_ips(&["web"]));
+    for (name, addresses) in [web, (DNS_HOST, cluster.virtual_ips(&ROUTER))] {
+        for (kind, address) in ["A", "AAAA"].into_iter().zip(addresses) {
+            let asked = cluster.shell(&pod("friend", 0), &format!("nslookup -type={kind} {name}"));
+            let found = asked.stdout.lines().any(|line| line.ends_with(&format!(" {address}")));
+            assert!(found, "{address} is not in {asked:?}");
         }
-        for from in [Place::Host(host), pod("friend", host)] {
-            reaches_all(cluster, &from, &ingress).await;
-        }
-        let dns = format!("--resolve {DNS_HOST}:80:{router} http://{DNS_HOST}/web/");
-        reaches_all(cluster, &Place::Host(host), &dns).await;
     }
 }
 
 /// Friends come to the web servers, strangers do not, by whatever way.
 async fn a_policy_holds_on_every_way(cluster: &Joined) {
     cluster.apply(&policy());
+    let service = [&["http://web:8080/".to_owned()][..], &cluster.urls("web")].concat();
     for host in HOSTS {
-        let address = cluster.field(&["pod", &format!("web-{host}")], "{.status.podIP}");
-        let elsewhere = (host + 1) % 3;
-        let at_node = format!("http://172.31.98.{}:{NODE_PORT}/", 11 + host);
-        for url in [format!("http://{address}/"), "http://web:8080/".to_owned(), at_node] {
-            cluster
-                .until("strangers to be kept out", |cluster| {
-                    let done = cluster.shell(&pod("stranger", elsewhere), &format!("$GET {url}"));
-                    if done.ok { Err(done.stdout) } else { Ok(()) }
-                })
-                .await;
-            cluster
-                .until("friends to be let in", |cluster| {
-                    let done = cluster.shell(&pod("friend", elsewhere), &format!("$GET {url}"));
-                    if done.ok { Ok(()) } else { Err(done.stderr) }
-                })
-                .await;
-        }
+        let (pods, node) = (cluster.pod_urls(&format!("web-{host}")), host_urls(host, NODE_PORT));
+        let (urls, elsewhere) = ([&service[..], &pods, &node].concat(), (host + 1) % 3);
+        reaches_so_many(cluster, &pod("stranger", elsewhere), &urls, 0).await;
+        reaches_so_many(cluster, &pod("friend", elsewhere), &urls, urls.len()).await;
     }
     cluster.until_checked().await;
     cluster.kubectl(&["delete", "networkpolicy", "friends"]).expect_ok();
     for host in HOSTS {
-        reaches_all(cluster, &pod("stranger", host), "http://web:8080/").await;
+        reaches_all(cluster, &pod("stranger", host), &cluster.urls("web")).await;
     }
 }
 
 /// All that a cluster promises while nothing goes wrong.
 async fn all_is_reached(cluster: &Joined) {
     populate(cluster).await;
+    pods_are_reached_from_all_hosts(cluster).await;
     the_service_is_reached_from_everywhere(cluster).await;
     names_lead_to_it(cluster).await;
     cluster.until_checked().await;

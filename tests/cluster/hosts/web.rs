@@ -37,7 +37,7 @@ fn ways() -> Vec<Value> {
     let path = json!({"path": "/", "pathType": "Prefix", "backend": {"service": service}});
     vec![
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {
-            "type": "NodePort", "selector": {"app": "web"},
+            "type": "NodePort", "ipFamilyPolicy": "RequireDualStack", "selector": {"app": "web"},
             "ports": [{"port": 8080, "targetPort": 80, "nodePort": NODE_PORT}]}}),
         json!({"apiVersion": "minik8s.io/v1", "kind": "DNS", "metadata": {"name": "shop"}, "spec": {
             "host": DNS_HOST, "paths": [{"path": "/web/", "service": {"name": "web", "port": 8080}}]}}),
@@ -63,25 +63,39 @@ pub(super) fn pod(app: &str, host: usize) -> Place {
     Place::Pod(format!("{app}-{host}"))
 }
 
-/// Who answers a dozen connections.
-fn answers(cluster: &Joined, from: &Place, url: &str) -> BTreeSet<String> {
-    let done =
-        cluster.shell(from, &format!("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do $GET {url}; done"));
-    done.stdout.lines().map(|line| line.trim_start_matches("nginx ").to_owned()).collect()
+/// Who answers a dozen connections to each, by its number.
+fn answers(cluster: &Joined, from: &Place, urls: &[String]) -> BTreeSet<String> {
+    let get = |(number, url): (usize, &String)| format!("echo {number} $($GET {url})");
+    let gets: Vec<_> = urls.iter().enumerate().map(get).collect();
+    let dozen = format!("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do {}; done", gets.join("; "));
+    cluster.shell(from, &dozen).stdout.lines().map(str::to_owned).collect()
 }
 
-/// Waits until all web servers are reached.
-pub(super) async fn reaches_all(cluster: &Joined, from: &Place, url: &str) {
-    reaches(cluster, from, url, &HOSTS).await;
+/// Waits until all web servers are reached by each of these.
+pub(super) async fn reaches_all(cluster: &Joined, from: &Place, urls: &[String]) {
+    reaches(cluster, from, urls, &HOSTS).await;
 }
 
-/// Waits until the web servers of these hosts are reached, and no other.
-pub(super) async fn reaches(cluster: &Joined, from: &Place, url: &str, hosts: &[usize]) {
-    let all: BTreeSet<_> = hosts.iter().map(|host| format!("web-{host}")).collect();
+/// Waits until the web servers of these hosts are reached by each of these, and no other.
+pub(super) async fn reaches(cluster: &Joined, from: &Place, urls: &[String], hosts: &[usize]) {
+    let of = |number: usize| hosts.iter().map(move |host| format!("{number} nginx web-{host}"));
+    let all: BTreeSet<_> = (0..urls.len()).flat_map(of).collect();
     cluster
-        .until(&format!("{url} to be reached from {from:?}"), |cluster| {
-            let answers = answers(cluster, from, url);
+        .until(&format!("{urls:?} to be reached from {from:?}"), |cluster| {
+            let answers = answers(cluster, from, urls);
             if answers == all { Ok(()) } else { Err(format!("{answers:?}")) }
+        })
+        .await;
+}
+
+/// Waits until somebody answers at so many of these.
+pub(super) async fn reaches_so_many(cluster: &Joined, from: &Place, urls: &[String], count: usize) {
+    let gets: String = urls.iter().map(|url| format!("$GET {url} & ")).collect();
+    cluster
+        .until(&format!("{count} of {urls:?} to be reached from {from:?}"), |cluster| {
+            let done = cluster.shell(from, &format!("{gets} wait"));
+            let is_it = done.stdout.lines().count() == count;
+            if is_it { Ok(()) } else { Err(done.stdout + &done.stderr) }
         })
         .await;
 }
