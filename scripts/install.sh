@@ -72,7 +72,7 @@ install() {
 # look_at_networks: warns; the ranges of the cluster may not be in its files yet.
 look_at_networks() {
     local pods services found hint="the cluster needs another ($CONFIG/cluster.env), such as"
-    pods=$(v4 "$(told MINIK8S_CLUSTER_CIDR kubelet 10.244.0.0/16)") services=$(v4 "$(told MINIK8S_SERVICE_CIDR kubelet 10.96.0.0/16)")
+    pods=$(told MINIK8S_CLUSTER_CIDR kubelet 10.244.0.0/16) services=$(told MINIK8S_SERVICE_CIDR kubelet 10.96.0.0/16)
     found=$(overlap cluster-cidr "$pods" "$services" "$hint" && overlap service-cidr "$services" "$pods" "$hint")
     [ -z "$found" ] || warn "$found"
 }

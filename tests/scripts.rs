@@ -454,12 +454,34 @@ fn a_network_of_the_host_is_not_within_the_clusters() {
     let two = ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112");
     check("lan 10.96.0.0/16", two, (1, "within --service-cidr 10.96.0.0/16"));
     check("lan 192.0.2.1/24; ip addr add fd00:1::1/64 dev lan", two, (0, ""));
+    check(
+        "lan fd00:10:244:7::1/64; lan fd00:10:245::1/60; lan fd00:10:246:f0::1/124",
+        two,
+        (
+            1,
+            "fd00:10:244:7::/64 (lan) of this host lies within --cluster-cidr fd00:10:244::/56, so what \
+             has an address there would not be reached: give --cluster-cidr 10.244.0.0/16,fd00:10:247::/56\n",
+        ),
+    );
+    check(
+        "lan 192.0.2.1/24; ip route add unreachable fd00:10:96::9",
+        ("10.244.0.0/16,fd00:10:244::/56", "fd00:10:96::/112,10.96.0.0/16"),
+        (1, "fd00:10:96::9 (unreachable) of this host lies within --service-cidr fd00:10:96::/112"),
+    );
+    let around = "fd00:10:96::/112 is a part of fd00:10::/32 (lan) of this host";
+    check("lan fd00:10::1/32", ("10.244.0.0/16", "10.96.0.0/16,fd00:10:96::/112"), (0, around));
     let known = "lan 10.244.7.2/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR";
     check(known, usual, (0, "warning"));
     let left = "lan 192.0.2.1/24; ours mk8s12345678 10.244.0.1/24; ip addr add 10.96.0.10/32 dev lo; \
                 ip route add 10.244.1.0/24 via 192.0.2.7 proto 138; ip route add blackhole 10.244.0.0/16 proto static; \
                 ip route add blackhole 10.96.0.0/16 proto static";
     check(left, usual, (0, ""));
+    let left_of_two = format!(
+        "{left}; ip addr add fd00:10:244::1/64 dev mk8s12345678; ip addr add fd00:10:96::a/128 dev lo; \
+         ip addr add 2001:db8::1/64 dev lan nodad; ip route add fd00:10:244:1::/64 via 2001:db8::7 proto 138; \
+         ip route add blackhole fd00:10:244::/56 proto static; ip route add blackhole fd00:10:96::/112 proto static"
+    );
+    check(&left_of_two, two, (0, ""));
     check("ours weave 10.244.0.1/16", usual, (0, ""));
     check("ours cni0 10.244.0.1/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR", usual, (0, ""));
     check("ours cni0 10.244.0.1/24", usual, (1, "10.244.0.0/24 (cni0)"));
