@@ -66,7 +66,7 @@ remove_data() {
     local folder file
     # What is mounted there all the same is not ours to empty.
     rm -rf --one-file-system "$STATE_DIR"/{apiserver,etcd,kube-proxy,registry,cluster.conf} "$STATE_DIR"/kubelet-*
-    rm -f "$CONFIG_DIR"/{admin,scheduler,controller-manager,kube-proxy,serverless-gateway,bootstrap-kubelet}.conf "$CONFIG_DIR/ca.crt" "$CONFIG_DIR"/kubelet-*.conf
+    rm -f "$CONFIG_DIR"/{admin,scheduler,controller-manager,kube-proxy,serverless-gateway,bootstrap-kubelet}.conf "$CONFIG_DIR/ca.crt" "$CONFIG_DIR"/kubelet-*.conf{,.old}
     rm -rf "$CONFIG_DIR/monitoring"
     of_programs "$LOG_DIR" .log | while read -r file; do rm -f "$file"; done
     for folder in "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"; do
@@ -76,7 +76,7 @@ remove_data() {
 
 stop_programs
 dns=$(cluster_dns)
-[ -z "$dns" ] || "$ROOT/scripts/host-dns.sh" --remove --address "$dns" || warn "this host goes on asking $dns: scripts/host-dns.sh --remove takes that back"
+forget_dns "$dns"
 if $purge; then
     say "removing containers, network and data"
     remove_containers
@@ -84,5 +84,7 @@ if $purge; then
     remove_network $(node_names)
     forget_registry
     unmount "$STATE_DIR"
+    # shellcheck disable=SC2046
+    remove_volumes $(node_names)
     remove_data
 fi

@@ -194,6 +194,7 @@ uninstall() {
         manager disable "${all[@]}" || warn "not all units are disabled"
         manager stop "${all[@]}"
     fi
+    [ -n "$PREFIX" ] || [[ " ${roles[*]} " != *' worker '* ]] || forget_dns "$(told MINIK8S_CLUSTER_DNS kube-proxy '')"
     say "removing ${roles[*]-nothing}"
     remove_programs "${roles[@]}"
     [ -n "$PREFIX" ] || manager daemon-reload

@@ -8,7 +8,8 @@
 #   --version VERSION  of the packages (the workspace's, with the number of commits)
 #
 # Then, on a host:  apt install ./minik8s-master_*.deb && systemctl start minik8s-master.target
-# An upgrade starts again what runs and keeps /etc/minik8s/*.env as they are; removal keeps data and configuration, purge does not.
+# An upgrade starts again what runs and keeps /etc/minik8s/*.env as they are; removal keeps data and configuration, purge does not, nor
+# containers, addresses, routes and rules.
 # With both packages on a host, both are upgraded at once: apt install ./minik8s-*.deb
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -64,10 +65,20 @@ libc() {
     cat "$bin"/apiserver "$bin"/kubelet | grep -aoE 'GLIBC_2\.[0-9]+' | sed 's/GLIBC_//' | sort -V | tail -1
 }
 
+# functions: those of the scripts that tell what a node leaves on its host. They are in the scripts of dpkg that need them: a purge finds no others.
+functions() {
+    # shellcheck disable=SC2016
+    bash -c 'for it in common releases leftovers; do . "$0/scripts/lib/$it.sh"; done; ROOT=/usr/share/minik8s; declare -p ROOT PREFIX CONFIG VOLUMES KEPT; declare -f' "$ROOT"
+}
+
 # maintainer ROLE SCRIPT: with what it is about in front.
 maintainer() {
     {
-        printf '#!/bin/sh\nset -e\nrole=%s version=%s\n' "$1" "$version"
+        case $1-$2 in
+        worker-prerm | worker-postrm) printf '#!/bin/bash\nset -e\n' && functions ;;
+        *) printf '#!/bin/sh\nset -e\n' ;;
+        esac
+        printf 'role=%s version=%s\n' "$1" "$version"
         printf "units='%s'\n" "$(units "$1" | xargs)"
         sed -e "/^@CLUSTER_ENV@/{r $ROOT/deploy/systemd/cluster.env
 d}" "$ROOT/deploy/debian/$2"
@@ -75,13 +86,13 @@ d}" "$ROOT/deploy/debian/$2"
     chmod 755 "$work/$1/DEBIAN/$2"
 }
 
-# shared ROLE: what a worker makes images from.
+# shared ROLE: what a worker makes images from, and what has its host ask the cluster's DNS.
 shared() {
     local to=$work/$1/usr/share/minik8s
     [ "$1" = worker ] || return 0
     mkdir -p "$to/scripts/lib" "$to/deploy"
     cp -r "$ROOT/deploy/images" "$to/deploy/"
-    cp "$ROOT/scripts/images.sh" "$to/scripts/"
+    cp "$ROOT"/scripts/{images,host-dns}.sh "$to/scripts/"
     cp "$ROOT"/scripts/lib/{common,install,docker}.sh "$to/scripts/lib/"
 }
 

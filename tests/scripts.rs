@@ -351,23 +351,12 @@ fn purge_removes_what_is_ours_and_nothing_else() {
     let folder = StandIns::new(&[("bin/docker", ""), ("cluster/config/kubelet-n1.conf", "")]);
     let script = r#"
         set -eu
-        . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/leftovers.sh
+        . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/leftovers.sh; . tests/stand_ins/node.sh
         ip link set lo up
         ip link add flannel0 type bridge && ip addr add 10.244.9.1/24 dev flannel0 && ip link set flannel0 up
-        ip link add "$(bridge n1)" type bridge && ip addr add 10.244.0.1/24 dev "$(bridge n1)" && ip link set "$(bridge n1)" up
-        ip addr add 10.96.0.10/32 dev lo; ip addr add fd00:10:96::a/128 dev lo
-        ip route add blackhole fd00:10:244::/56 proto static; ip route add blackhole fd00:10:96::/112 proto static
-        ip route add fd00:10:244:7::/64 dev flannel0 proto 138; ip route add fd00:10:244:8::/64 dev flannel0
-        nft add table ip6 minik8s-services-0a600000-16; nft add table ip6 "$(policies n1)"
-        ip6tables -w -N MINIK8S-FWD-c && ip6tables -w -A MINIK8S-FWD-c -s fd00:10:244::/56 -j ACCEPT
-        ip route add blackhole 10.244.0.0/16 proto static
-        ip route add blackhole 10.96.0.0/16 proto static
-        ip route add 10.244.7.0/24 via 10.244.9.2 proto 138
-        ip route add 10.244.8.0/24 via 10.244.9.2
-        nft add table ip minik8s-clients-0af40000-16 && nft add table bridge minik8s-clients-0af40000-16
-        ip rule add fwmark 0x8000000/0x8000000 priority 138 table 138 && ip route add local default dev lo table 138 proto 138
-        # As after somebody's `iptables -F FORWARD`: nothing leads to it.
-        iptables -w -N MINIK8S-FWD-c && iptables -w -A MINIK8S-FWD-c -s 10.244.0.0/16 -j ACCEPT
+        ip route add 10.244.8.0/24 via 10.244.9.2; ip route add fd00:10:244:8::/64 dev flannel0
+        seen >"$HERE/before"
+        make_node n1
         pods=$HERE/cluster/state/kubelet-n1/pods
         mkdir "$HERE/cluster/log" && touch "$HERE/cluster/log/mail.log" "$HERE/cluster/log/kubelet-n1-2.log" "$HERE/cluster/log/etcd.log"
         mkdir -p "$pods/a volume" "$pods/part" "$HERE/data/disk"
@@ -377,21 +366,20 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         mount -t tmpfs none "$HERE/data/disk"
         touch "$HERE/data/kept" "$HERE/data/disk/kept"
         mount --rbind "$HERE/data" "$pods/part"
+        mount -t tmpfs none /var/lib
+        mkdir -p /var/lib/minik8s/volumes/pvc-{1,2,3}/data
+        echo n1 >/var/lib/minik8s/volumes/.pvc-1.made; echo n2 >/var/lib/minik8s/volumes/.pvc-2.made; : >/var/lib/minik8s/volumes/.pvc-3.made
         for kind in config state log run; do set -- "$@" --$kind-dir "$HERE/cluster/$kind"; done
         set -- "$@" --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 --service-cidr 10.96.0.0/16,fd00:10:96::/112
         scripts/down.sh --purge "$@" >"$HERE/said" 2>&1 || { cat "$HERE/said"; exit 1; }
-        ip -o addr show to 10.0.0.0/8 | awk '{print $2, $4}'
-        ip route show table all root 10.0.0.0/8 | grep -v 'scope link\|^local\|^broadcast' | awk '{print $1, $2, $3}'
-        ip -6 -o addr show to fd00::/8 | awk '{print $2, $4}'; ip -6 route show root fd00::/8 | awk '{print $1, $2, $3}'
-        iptables -w -S | grep MINIK8S || true; ip6tables -w -S | grep MINIK8S || true
-        nft list tables | grep minik8s || true
-        ip rule list priority 138 && ip route show table all | grep 'table 138' || true
+        seen | diff "$HERE/before" - || true
+        ls /var/lib/minik8s/volumes
         find "$HERE/cluster" -type f -printf '%P\n'
         [ -e "$HERE/cluster/state" ] && echo "the state is still there"
         [ -e "$HERE/data/kept" ] && [ -e "$HERE/data/disk/kept" ] || echo "the data of a volume of the host is gone"
         exit 0"#;
     let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
-    folder.check(&alone, "flannel0 10.244.9.1/24\n10.244.8.0/24 via 10.244.9.2\nfd00:10:244:8::/64 dev flannel0\nlog/mail.log\n");
+    folder.check(&alone, "pvc-2\npvc-3\nlog/mail.log\n");
 }
 
 const NETWORKS: &str = "set -euo pipefail; . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/networks.sh; ";

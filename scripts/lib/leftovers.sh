@@ -1,4 +1,4 @@
-# Sourced by down.sh and install.sh: what a node leaves on its host, and its removal. Not for running by itself.
+# Sourced by down.sh, install.sh and package.sh: what a node leaves on its host, and its removal. Not for running by itself.
 # shellcheck shell=bash disable=SC2153 # CLUSTER_CIDR and SERVICE_CIDR are the scripts' own
 
 # bridge NODE: the link that the kubelet of that name makes.
@@ -31,6 +31,7 @@ remove_network() {
     fi
     remove_table ip services "$SERVICE_CIDR"
     remove_table ip6 services "$SERVICE_CIDR"
+    remove_table ip vxlan "$CLUSTER_CIDR"
     remove_clients
     for range in ${CLUSTER_CIDR//,/ } ${SERVICE_CIDR//,/ }; do remove_routes "$range"; done
 }
@@ -43,8 +44,8 @@ remove_routes() {
     ip "$family" route flush root "$1" proto 138
 }
 
-# remove_table FAMILY USE RANGES: kube-proxy's rules for that use, if there are any: `services` in the mode nftables. They are named after the
-# range of IPv4.
+# remove_table FAMILY USE RANGES: kube-proxy's rules for that use, if there are any, such as `services` in the mode nftables. They are named after
+# the range of IPv4.
 remove_table() {
     local a b c d length table
     IFS=./ read -r a b c d length <<<"$(v4 "$3")"
@@ -91,6 +92,26 @@ unmount() {
     [ -z "$(mounted "$1")" ] || die "still mounted, so no data are removed: $(mounted "$1")"
 }
 
+# Where claims' directories are made, unless their class says otherwise.
+VOLUMES=/var/lib/minik8s/volumes
+
+# remove_volumes NODE…: the directories there that kubelets of these nodes made for claims. The mark beside each says so.
+remove_volumes() {
+    local mark name
+    for mark in $VOLUMES/.pvc-*.made; do
+        [ -s "$mark" ] && printf '%s\n' "$@" | grep -qxF -f "$mark" || continue
+        name=${mark##*/.}
+        rm -rf --one-file-system "${VOLUMES:?}/${name%.made}"
+        rm -f "$mark"
+    done
+    [ ! -d $VOLUMES ] || rmdir $VOLUMES 2>/dev/null || warn "$VOLUMES stays: it holds what no mark says to be of this node"
+}
+
+# forget_dns ADDRESS: the host asks that DNS of the cluster no more, if it was pointed to it.
+forget_dns() {
+    [ -z "$1" ] || "$ROOT/scripts/host-dns.sh" --remove --address "$1" || warn "this host goes on asking $1: scripts/host-dns.sh --remove takes that back"
+}
+
 # left_roles: those of which there are data, whether their programs are installed or not.
 left_roles() {
     local data=$PREFIX/var/lib/minik8s
@@ -126,12 +147,34 @@ purge_worker() {
     rm -rf --one-file-system "$PREFIX"/var/lib/minik8s/{kubelet,kube-proxy}
 }
 
-# The containers say which nodes there were.
+# Where a package that is removed keeps what its purge has to know.
+KEPT=/var/lib/minik8s/kubelet
+
+keep_settings() {
+    local name
+    mkdir -p $KEPT
+    for name in CLUSTER_CIDR SERVICE_CIDR NODE_NAME; do
+        echo "MINIK8S_$name=$(told "MINIK8S_$name" kubelet '')"
+    done >$KEPT/kubelet.env
+}
+
+purge_removed_node() {
+    [ ! -e $KEPT/kubelet.env ] || CONFIG=$KEPT
+    purge_node
+}
+
+# The containers say which nodes there were, and the settings which there is.
 purge_node() {
     local nodes
-    mapfile -t nodes < <(docker ps -a --filter label=io.minik8s.node --format '{{.Label "io.minik8s.node"}}' | sort -u)
-    docker ps -aq --filter label=io.minik8s.node | xargs -r docker rm -fv >/dev/null
+    nodes=("$(told MINIK8S_NODE_NAME kubelet "$(hostname | tr '[:upper:]' '[:lower:]')")")
+    if docker info >/dev/null 2>&1; then
+        mapfile -t -O 1 nodes < <(docker ps -a --filter label=io.minik8s.node --format '{{.Label "io.minik8s.node"}}' | sort -u)
+        docker ps -aq --filter label=io.minik8s.node | xargs -r docker rm -fv >/dev/null
+    else
+        warn "Docker does not answer, so its containers of the node stay: docker ps -aq --filter label=io.minik8s.node | xargs docker rm -fv"
+    fi
     CLUSTER_CIDR=$(told MINIK8S_CLUSTER_CIDR kubelet 10.244.0.0/16) SERVICE_CIDR=$(told MINIK8S_SERVICE_CIDR kubelet 10.96.0.0/16)
     remove_network "${nodes[@]}"
     unmount /var/lib/minik8s
+    remove_volumes "${nodes[@]}"
 }

@@ -42,6 +42,24 @@ const PRELUDE: &str = r#"
     }
 "#;
 
+/// `use_node` makes what a node of both families makes of its host; `what_is_left` tells of what was not there before, and whom the
+/// host asks for names.
+pub(crate) const LEFT_BEHIND: &str = r#"
+    . scripts/lib/common.sh; . scripts/lib/leftovers.sh; . tests/stand_ins/node.sh
+    use_node() {
+        printf '%s\n' MINIK8S_CLUSTER_CIDR=10.244.0.0/16,fd00:10:244::/56 MINIK8S_SERVICE_CIDR=10.96.0.0/16,fd00:10:96::/112 >/etc/minik8s/cluster.env
+        echo MINIK8S_NODE_NAME=n1 >>/etc/minik8s/kubelet.env
+        echo MINIK8S_CLUSTER_DNS=10.96.0.10 >>/etc/minik8s/kube-proxy.env
+        echo nameserver 192.0.2.1 >/etc/resolv.conf
+        seen >/tmp/before
+        make_node n1
+        scripts/host-dns.sh --address 10.96.0.10
+        mkdir -p /var/lib/minik8s/{kubelet,kube-proxy,volumes/pvc-1/data}
+        echo n1 >/var/lib/minik8s/volumes/.pvc-1.made
+    }
+    what_is_left() { { seen | diff /tmp/before - || true; } && cat /etc/resolv.conf; }
+"#;
+
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

@@ -1,6 +1,6 @@
 //! `scripts/install.sh` on a host, step by step.
 
-use crate::host::{check, on_a_copy, programs_that_say};
+use crate::host::{LEFT_BEHIND, check, on_a_copy, programs_that_say};
 
 #[test]
 fn a_new_version_keeps_settings_and_the_version_before_stays_beside_it() {
@@ -137,6 +137,22 @@ fn purge_after_removal_finds_the_data() {
         /var/lib/minik8s/kube-proxy /var/lib/minik8s/kubeconfigs /var/lib/minik8s/kubelet minik8s\n\
         with it:  \n";
     check(programs.path(), &script, expected);
+}
+
+#[test]
+fn purge_takes_back_what_a_node_has_made_of_its_host() {
+    let programs = programs_that_say("nothing");
+    let script = format!(
+        r#"{NODE}{LEFT_BEHIND}
+        install worker --release one
+        docker
+        use_node
+        install --uninstall --purge 2>/dev/null
+        echo --
+        what_is_left
+        shown "in folders""#
+    );
+    check(programs.path(), &script, "nameserver 192.0.2.1\nin folders:  \n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The Debian packages, by dpkg on a copy of this host.
 
-use crate::host::{check, programs_that_say};
+use crate::host::{LEFT_BEHIND, check, programs_that_say};
 
 /// Makes the packages of versions 1 and 2.
 const MAKE: &str = r#"
@@ -55,6 +55,29 @@ fn an_upgrade_keeps_settings_removal_keeps_data_and_purge_keeps_nothing() {
          nothing is left\n"
     );
     check(programs.path(), &script, &expected);
+}
+
+/// Docker is silent.
+#[test]
+fn a_purge_takes_back_what_a_node_has_made_of_its_host() {
+    let programs = programs_that_say("nothing");
+    let script = format!(
+        r#"{MAKE}{LEFT_BEHIND}
+        dpkg_ -i /tmp/debs/minik8s-worker_1_*.deb
+        use_node
+        dpkg_ -r minik8s-worker
+        echo --
+        what_is_left | tail -n 1
+        dpkg_ -P minik8s-worker
+        grep -o 'its containers of the node stay' /tmp/said
+        what_is_left
+        ls -d /etc/minik8s /usr/lib/minik8s /usr/share/minik8s /var/lib/minik8s 2>/dev/null || echo "no folder is left""#
+    );
+    let expected = "nameserver 192.0.2.1\n\
+        its containers of the node stay\n\
+        nameserver 192.0.2.1\n\
+        no folder is left\n";
+    check(programs.path(), &script, expected);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Directories of this node that are claims' volumes: made here for the first pod, and taken away here. A mark beside each says
-//! that it was made, so that nothing else is ever taken for one.
+//! for which node it was made, so that nothing else is ever taken for one (`scripts/lib/leftovers.sh` goes by it, too).
 
 use std::{
     io,
@@ -22,14 +22,14 @@ pub(super) fn is_to_be_made(volume: &PersistentVolume) -> bool {
     annotations.and_then(|all| all.get(PROVISIONED_BY)).is_some_and(|by| by == PROVISIONER)
 }
 
-/// Makes the directory, unless it is there.
-pub(super) fn make(path: &Path, group: Option<u32>) -> io::Result<()> {
+/// Makes the directory for that node, unless it is there.
+pub(super) fn make(path: &Path, node: &str, group: Option<u32>) -> io::Result<()> {
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
     std::fs::create_dir_all(path.parent().unwrap_or(path))?;
     // First: a kubelet that dies here makes the directory when it is back.
-    std::fs::write(mark(path), "")?;
+    std::fs::write(mark(path), format!("{node}\n"))?;
     ownership::writable_directory(path, MODE, group)
 }
 
@@ -70,10 +70,11 @@ mod tests {
     fn what_is_made_can_be_used_by_everybody_and_is_removed() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("volumes/pvc-1");
-        make(&path, None).unwrap();
+        make(&path, "n1", None).unwrap();
+        assert_eq!(fs::read_to_string(mark(&path)).unwrap(), "n1\n");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o777);
         fs::write(path.join("file"), "x").unwrap();
-        make(&path, None).unwrap();
+        make(&path, "n1", None).unwrap();
         assert!(path.join("file").exists());
         assert!(remove(&path).unwrap());
         assert_eq!(fs::read_dir(root.path().join("volumes")).unwrap().count(), 0);
@@ -85,7 +86,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("pvc-1");
         fs::create_dir(&path).unwrap();
-        make(&path, None).unwrap();
+        make(&path, "n1", None).unwrap();
         assert!(!remove(&path).unwrap());
         assert!(path.exists());
     }
@@ -94,7 +95,7 @@ mod tests {
     fn nothing_is_removed_behind_a_link() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("volumes/pvc-1");
-        make(&path, None).unwrap();
+        make(&path, "n1", None).unwrap();
         symlink("volumes", root.path().join("link")).unwrap();
         remove(&root.path().join("link/pvc-1")).unwrap_err();
         assert!(path.exists());

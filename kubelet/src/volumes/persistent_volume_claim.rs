@@ -118,7 +118,8 @@ fn path_of(
         let path = PathBuf::from(&source.path);
         let is_made = made::is_to_be_made(volume);
         if is_made {
-            made::make(&path, group).map_err(VolumeError::io(&path))?;
+            let node = node.metadata.name.as_deref().unwrap_or_default();
+            made::make(&path, node, group).map_err(VolumeError::io(&path))?;
         }
         host_path::check(&path, source.type_.as_deref().unwrap_or_default())?;
         return if is_made { shared(path, group) } else { Ok(path) };

@@ -135,7 +135,7 @@ mod tests {
     fn what_a_pod_has_stays_until_it_has_gone() {
         let root = tempfile::tempdir().unwrap();
         let (pods, path) = (root.path().join("pods"), root.path().join("volumes/pvc-1"));
-        made::make(&path, None).unwrap();
+        made::make(&path, "n1", None).unwrap();
         let links = pods.join("uid/claims");
         std::fs::create_dir_all(&links).unwrap();
         std::os::unix::fs::symlink(&path, links.join("data")).unwrap();
