@@ -453,11 +453,15 @@ fn a_network_of_the_host_is_not_within_the_clusters() {
     );
     check(
         "lan 192.0.2.1/24; ip route add unreachable fd00:10:96::9",
-        ("10.244.0.0/16,fd00:10:244::/56", "fd00:10:96::/112,10.96.0.0/16"),
+        ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112"),
         (1, "fd00:10:96::9 (unreachable) of this host lies within --service-cidr fd00:10:96::/112"),
     );
     let around = "fd00:10:96::/112 is a part of fd00:10::/32 (lan) of this host";
-    check("lan fd00:10::1/32", ("10.244.0.0/16", "10.96.0.0/16,fd00:10:96::/112"), (0, around));
+    check(
+        "lan fd00:10::1/32",
+        ("10.244.0.0/16,fd00:11::/56", "10.96.0.0/16,fd00:10:96::/112"),
+        (0, around),
+    );
     let known = "lan 10.244.7.2/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR";
     check(known, usual, (0, "warning"));
     let left = "lan 192.0.2.1/24; ours mk8s12345678 10.244.0.1/24; ip addr add 10.96.0.10/32 dev lo; \
@@ -475,6 +479,38 @@ fn a_network_of_the_host_is_not_within_the_clusters() {
     check("ours cni0 10.244.0.1/24", usual, (1, "10.244.0.0/24 (cni0)"));
     // Of another cluster.
     check(left, ("10.244.0.0/14", "10.96.0.0/16"), (1, "10.244.0.0/16 (blackhole)"));
+}
+
+#[test]
+fn ranges_are_of_ipv4_or_of_both_families_that_the_host_has() {
+    let folder = StandIns::new(&[]);
+    let check = |host: &str, ranges: &str, expected: &str| {
+        let (pods, services) = ranges.split_once(' ').unwrap();
+        let fitting = format!("CLUSTER_CIDR={pods} SERVICE_CIDR={services}; {host}; fitting give");
+        let (code, said) =
+            folder.bash(&format!("unshare --net bash <<'END'\n{NETWORKS}{fitting}\nEND\n"));
+        assert_eq!((code, said.is_empty()), (i32::from(!expected.is_empty()), expected.is_empty()));
+        assert!(said.contains(expected), "{said}");
+    };
+    let (up, two) =
+        ("ip link set lo up", "10.244.0.0/16,fd00:10:244::/56 10.96.0.0/16,fd00:10:96::/112");
+    check(up, "10.244.0.0/16 10.96.0.0/16", "");
+    check(up, two, "");
+    check("true", two, "this host has no IPv6");
+    check("true", "10.244.0.0/16 10.96.0.0/16", "");
+    check(
+        up,
+        "10.244.0.0/16,fd00:10:244::/56 10.96.0.0/16",
+        "both need a range of IPv6, or neither",
+    );
+    let other = "--service-cidr fd00:10:96::/112,10.96.0.0/16: must be a range of IPv4, or one of IPv4 and behind a comma one of IPv6 \
+                 (10.96.0.0/16,fd00:10:96::/112)";
+    check(up, "10.244.0.0/16,fd00:10:244::/56 fd00:10:96::/112,10.96.0.0/16", other);
+    check(
+        up,
+        "10.244.0.0/16,10.245.0.0/16 10.96.0.0/16",
+        "--cluster-cidr 10.244.0.0/16,10.245.0.0/16: must be",
+    );
 }
 
 #[test]

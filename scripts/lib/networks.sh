@@ -126,10 +126,30 @@ overlap() {
     done
 }
 
+# families RANGES: of each, in order.
+families() { tr , '\n' <<<"$1" | sed 's/.*:.*/6/; s/.*\..*/4/' | xargs; }
+
+# of_families: ends the script where the cluster's ranges are not of one family each, or this host does not have the other family.
+of_families() {
+    local name ranges
+    for name in cluster-cidr service-cidr; do
+        ranges=$CLUSTER_CIDR
+        [ $name = cluster-cidr ] || ranges=$SERVICE_CIDR
+        case $(families "$ranges") in
+        4 | '4 6') ;;
+        *) die "--$name $ranges: must be a range of IPv4, or one of IPv4 and behind a comma one of IPv6 (${DEFAULTS[$name]},$([ $name = cluster-cidr ] && echo fd00:10:244::/56 || echo fd00:10:96::/112))" ;;
+        esac
+    done
+    [ "$(families "$CLUSTER_CIDR")" = "$(families "$SERVICE_CIDR")" ] || die "--cluster-cidr $CLUSTER_CIDR, --service-cidr $SERVICE_CIDR: both need a range of IPv6, or neither"
+    [ "$(families "$CLUSTER_CIDR")" = 4 ] || ip -6 -o addr show dev lo | grep -q . ||
+        die "this host has no IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6), of which --cluster-cidr and --service-cidr have ranges"
+}
+
 # fitting HINT: ends the script where one of the cluster's ranges can't be that here. A host that is part of the cluster by now is told, and
 # goes on: most pods may be reached.
 fitting() {
     local found
+    of_families
     found=$(overlap cluster-cidr "$CLUSTER_CIDR" "$SERVICE_CIDR" "$1")
     [ -n "$found" ] || found=$(overlap service-cidr "$SERVICE_CIDR" "$CLUSTER_CIDR" "$1")
     [ -n "$found" ] || return 0
