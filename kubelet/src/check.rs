@@ -1,8 +1,6 @@
 //! `kubelet check`: tells how the network of this node's pods differs from what the API server says of them, and changes
 //! nothing. What should be there is said by the network that would make it.
 
-use std::net::Ipv4Addr;
-
 use anyhow::{Context, bail};
 use api_types::api::core::v1::{Node, Pod};
 use component::{
@@ -12,7 +10,7 @@ use component::{
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
-    network::{Expected, NodeNetwork, PortMapping},
+    network::{Expected, NodeNetwork, PodAddresses, PortMapping},
     node::registration::pod_cidrs,
     options::Options,
     pod::{host_ports, status},
@@ -58,17 +56,17 @@ fn expected(
     let (mut running, mut differences) = (Vec::new(), Vec::new());
     for pod in pods.iter().filter(|pod| is_connected(pod)) {
         let identity = spec::identity(pod);
-        let Some(address) = address(pod) else { continue };
+        let Some(addresses) = addresses(pod) else { continue };
         let label = format!("{}/{}", identity.namespace, identity.name);
         let sandbox = containers.iter().find(|container| {
             container.is_sandbox() && container.is_running() && container.pod.uid == identity.uid
         });
         match sandbox.and_then(|sandbox| sandbox.pid) {
             Some(pid) => running.push(Expected {
-                ports: host_ports::published(pod, address, publish_all),
+                ports: host_ports::published(pod, addresses, publish_all),
                 pod: identity.uid,
                 label,
-                address,
+                addresses,
                 pid,
             }),
             None => differences
@@ -81,17 +79,18 @@ fn expected(
 
 /// The ports of pods that come or go.
 fn unsettled(pods: &[Pod], publish_all: bool) -> Vec<PortMapping> {
-    let settled = |pod: &&Pod| is_connected(pod) && address(pod).is_some();
+    let settled = |pod: &&Pod| is_connected(pod) && addresses(pod).is_some();
     let others = pods.iter().filter(|pod| !spec::host_network(pod) && !settled(pod));
-    let ports = |pod| {
-        let address = address(pod).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        host_ports::host_ports(pod, address, publish_all)
-    };
+    let ports = |pod| host_ports::host_ports(pod, addresses(pod), publish_all);
     others.flat_map(ports).collect()
 }
 
-fn address(pod: &Pod) -> Option<Ipv4Addr> {
-    pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()
+/// As its status tells them.
+fn addresses(pod: &Pod) -> Option<PodAddresses> {
+    let status = pod.status.as_ref()?;
+    let v4 = status.pod_ip.as_deref()?.parse().ok()?;
+    let v6 = status.pod_ips.iter().flatten().find_map(|told| told.ip.parse().ok());
+    Some(PodAddresses { v4, v6 })
 }
 
 /// One that comes or goes is connected or not.
@@ -130,7 +129,7 @@ mod tests {
             attempt: 0,
             hash: String::new(),
             sandbox_id: String::new(),
-            address: None,
+            addresses: None,
             image: String::new(),
             image_id: String::new(),
             state: match pid {
@@ -163,6 +162,20 @@ mod tests {
         assert_eq!(differences, [dead]);
         let unsettled: Vec<_> =
             unsettled(&pods, false).iter().map(|port| port.pod_ip.to_string()).collect();
-        assert_eq!(unsettled, ["0.0.0.0", "10.244.1.2", "10.244.1.2"], "early, going and ended");
+        let early = ["0.0.0.0", "::"];
+        assert_eq!(unsettled[..2], early);
+        assert_eq!(unsettled[2..], ["10.244.1.2", "10.244.1.2"], "going and ended");
+    }
+
+    #[test]
+    fn a_pod_has_the_address_of_ipv6_that_its_status_tells() {
+        let check = |ips: Value, expected: Option<&str>| {
+            let pod = pod("a", &json!({"status": {"podIPs": ips}}));
+            let v6 = addresses(&pod).unwrap().v6;
+            assert_eq!(v6.map(|ip| ip.to_string()).as_deref(), expected);
+        };
+        check(json!([{"ip": "10.244.1.2"}, {"ip": "fd00::2"}]), Some("fd00::2"));
+        check(json!([{"ip": "10.244.1.2"}]), None);
+        check(Value::Null, None);
     }
 }

@@ -15,9 +15,17 @@ use component::events::{EventType, Recorder};
 use kube::Client;
 
 use crate::{
-    admission::Ledger, container::dns::ClusterDns, metrics::Metrics, network::PodNetwork,
-    objects::Objects, runtime::Runtime, services::Services, spec, tokens::Tokens,
-    usage::running::RunningPods, volumes::PodContext,
+    admission::Ledger,
+    container::dns::ClusterDns,
+    metrics::Metrics,
+    network::{Ips, PodNetwork},
+    objects::Objects,
+    runtime::Runtime,
+    services::Services,
+    spec,
+    tokens::Tokens,
+    usage::running::RunningPods,
+    volumes::PodContext,
 };
 
 /// The rims of the kubelet and its place in the cluster.
@@ -92,13 +100,9 @@ impl Context {
         PodContext { pod, pod_ip, host_ip, allocatable, pod_dir, objects, tokens }
     }
 
-    /// The address of the other family of whom has this one: a pod, or the node itself.
-    pub(crate) fn second_ip(&self, pod_ip: &str) -> Option<String> {
-        if pod_ip == self.host_ip {
-            return self.second_host_ip.clone();
-        }
-        let second = self.network.second_address(pod_ip.parse().ok()?)?;
-        Some(second.to_string())
+    /// The addresses of this node.
+    pub(crate) fn host_ips(&self) -> Ips {
+        Ips { first: self.host_ip.clone(), second: self.second_host_ip.clone() }
     }
 
     /// With a runtime and a network in memory.

@@ -1,6 +1,9 @@
 //! Workers against an API server in process, a runtime and a network in memory.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
 use api_types::{
     api::core::v1::{
@@ -75,9 +78,14 @@ async fn a_pod_runs_with_an_address_and_is_ready() {
     let uid = node.create(&sample("web")).await;
     let pod = node.until_status("web", "runs", runs).await;
     let status = pod.status.unwrap();
-    assert_eq!(status.pod_ip, node.network.held(&uid).map(|ip| ip.to_string()));
+    assert_eq!(status.pod_ip, node.network.held(&uid).map(|held| held.v4.to_string()));
+    assert_eq!(told(&status), ["10.244.1.2", "fd00:10:244:1::2"]);
     assert_eq!(status.host_ip.as_deref(), Some("192.0.2.1"));
     assert_eq!(node.runtime.calls(), ["sandbox 0", "start main"]);
+}
+
+fn told(status: &PodStatus) -> Vec<&str> {
+    status.pod_ips.iter().flatten().map(|told| told.ip.as_str()).collect()
 }
 
 #[tokio::test]
@@ -144,7 +152,7 @@ async fn a_network_may_choose_the_address_when_it_connects_the_pod() {
     node.network.choose_late();
     let uid = node.create(&sample("web")).await;
     let status = node.until_status("web", "runs", runs).await.status.unwrap();
-    let held = node.network.held(&uid).map(|ip| ip.to_string());
+    let held = node.network.held(&uid).map(|held| held.v4.to_string());
     assert!(status.pod_ip.is_some() && status.pod_ip == held, "{:?} {held:?}", status.pod_ip);
 }
 
@@ -439,7 +447,9 @@ async fn a_kubelet_that_restarts_takes_over_what_probes_had_found() {
     wait::until("it is probed", probed).await;
     let reported = |status: &PodStatus| status.host_ip.is_some();
     let pod = node.until_status("web", "is reported", reported).await;
-    assert!(ready_condition(&pod.status.unwrap()), "it left its services");
+    let status = pod.status.unwrap();
+    assert!(ready_condition(&status), "it left its services");
+    assert_eq!(told(&status), ["10.244.1.9"], "its sandbox was made without IPv6");
     assert_eq!(node.runtime.calls(), Vec::<String>::new());
 }
 
@@ -451,8 +461,8 @@ fn left_running(runtime: &Fake, pod: &Pod) -> String {
         state: State::Running { started_at },
         ..blank(name)
     };
-    let address = Some([10, 244, 1, 9].into());
-    let sandbox = runtime.adopt(Container { address, ..made(labels::SANDBOX_NAME) });
+    let addresses = Some(Ipv4Addr::new(10, 244, 1, 9).into());
+    let sandbox = runtime.adopt(Container { addresses, ..made(labels::SANDBOX_NAME) });
     let hash = spec::hash(&spec::container(pod, "main").unwrap());
     runtime.adopt(Container { sandbox_id: sandbox, hash, ..made("main") })
 }
@@ -809,7 +819,7 @@ async fn containers_are_made_while_their_sandbox_starts_and_start_after_it() {
     let uid = node.create(&pod).await;
     let made = async || node.runtime.specs().pop().ok_or_else(|| node.runtime.calls());
     let made = wait::until("the container is made", made).await;
-    let address = node.network.held(&uid).unwrap();
+    let address = node.network.held(&uid).unwrap().v4;
     assert!(made.env.contains(&format!("IP={address}")), "{:?}", made.env);
     assert_eq!(node.runtime.calls(), ["sandbox 0"]);
     node.runtime.hold("POD", false);

@@ -42,6 +42,11 @@ impl DualStack {
         self.of(network.addr()).is_some_and(|range| range.contains(network))
     }
 
+    /// Without that of IPv6, unless it is in the other one's.
+    pub fn within(self, other: &DualStack) -> DualStack {
+        DualStack { v6: self.v6.filter(|v6| other.encloses(&IpNet::V6(*v6))), ..self }
+    }
+
     /// That of the family of an address.
     pub fn of(&self, address: IpAddr) -> Option<IpNet> {
         match address {
@@ -100,6 +105,17 @@ mod tests {
         assert!(both.contains(ip("fd00:10:96::7")) && both.contains(ip("10.96.0.7")));
         assert!(!both.contains(ip("fd00:10:97::7")) && !alone.contains(ip("fd00:10:96::7")));
         assert!(alone.has_family_of(ip("192.0.2.1")) && !alone.has_family_of(ip("2001:db8::1")));
+    }
+
+    #[test]
+    fn what_is_within_another_has_no_ipv6_where_that_has_none() {
+        let check = |outer: &str, expected: &str| {
+            let own: DualStack = "10.244.1.0/24,fd00:10:244:1::/64".parse().unwrap();
+            assert_eq!(own.within(&outer.parse().unwrap()), expected.parse().unwrap(), "{outer}");
+        };
+        check("10.244.0.0/16,fd00:10:244::/56", "10.244.1.0/24,fd00:10:244:1::/64");
+        check("10.244.0.0/16", "10.244.1.0/24");
+        check("10.244.0.0/16,fd00:10:245::/56", "10.244.1.0/24");
     }
 
     #[test]

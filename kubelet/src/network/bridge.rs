@@ -3,14 +3,12 @@
 //! The bridge's name comes from the node's name: several kubelets on one host have a bridge each, and
 //! the host routes between them.
 
-use std::net::Ipv4Addr;
-
 use async_trait::async_trait;
 use component::check::Difference;
 use component::dual_stack::DualStack;
 
 use super::{
-    Attachment, Held, NetworkError, NodeNetwork,
+    Attachment, Held, NetworkError, NodeNetwork, PodAddresses,
     links::Links,
     wired::{Wired, Wiring, short_hash},
 };
@@ -59,13 +57,13 @@ impl Wiring for BridgeWiring {
     async fn connect(
         &self,
         pod: &Attachment,
-        address: Ipv4Addr,
+        addresses: PodAddresses,
         cidr: DualStack,
     ) -> Result<(), NetworkError> {
         let (links, link, namespace) = (Links::open()?, link_name(&pod.pod.uid), pod.namespace()?);
         links.delete(&link).await?;
         let mtu = links.mtu(self.pods.v4.into()).await?;
-        links.connect(&link, &self.name, namespace, address, cidr, mtu).await
+        links.connect(&link, &self.name, namespace, addresses, cidr, mtu).await
     }
 
     async fn differences(&self, node: &NodeNetwork) -> Result<Vec<Difference>, NetworkError> {

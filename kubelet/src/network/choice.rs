@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -103,14 +103,14 @@ fn choose(port: &PortMapping, taken: &[u16]) -> io::Result<Choice> {
 /// What keeps others from a port, and its number, which is the kernel's choice if it is 0. A socket of TCP does not
 /// listen: whoever connects before the rules are there is refused.
 fn hold(port: &PortMapping) -> io::Result<(OwnedFd, u16)> {
-    let address = port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let address = SocketAddr::V4(SocketAddrV4::new(address, port.host_port));
+    let address = port.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let address = SocketAddr::new(address, port.host_port);
     if port.protocol == "udp" {
         let socket = UdpSocket::bind(address)?;
         let number = socket.local_addr()?.port();
         return Ok((socket.into(), number));
     }
-    let socket = TcpSocket::new_v4()?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.bind(address)?;
     Ok((socket.as_fd().try_clone_to_owned()?, socket.local_addr()?.port()))
 }
@@ -124,7 +124,7 @@ mod tests {
     fn port(protocol: &str, host_port: u16) -> PortMapping {
         PortMapping {
             protocol: protocol.to_owned(),
-            host_ip: Some(Ipv4Addr::LOCALHOST),
+            host_ip: Some(Ipv4Addr::LOCALHOST.into()),
             host_port,
             pod_ip: [10, 244, 1, 2].into(),
             pod_port: 80,
@@ -162,17 +162,23 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_another_host_is_in_the_way_of_no_other_port() {
-        let elsewhere = PortMapping { host_ip: Some([192, 0, 2, 1].into()), ..port("tcp", 0) };
-        let wanted = vec![elsewhere, port("tcp", 0)];
-        let settled = Choices::default().settle("a", wanted, &[], &[]).unwrap();
-        assert!(settled[0].host_port == 0 && settled[1].host_port > 0, "{settled:?}");
+        for elsewhere in ["192.0.2.1", "2001:db8::1"] {
+            let host_ip = Some(elsewhere.parse().unwrap());
+            let wanted = vec![PortMapping { host_ip, ..port("tcp", 0) }, port("tcp", 0)];
+            let settled = Choices::default().settle("a", wanted, &[], &[]).unwrap();
+            assert!(settled[0].host_port == 0 && settled[1].host_port > 0, "{settled:?}");
+        }
     }
 
     #[test]
     fn all_addresses_are_the_same_however_they_are_said() {
-        let at = |host_ip: Option<Ipv4Addr>| PortMapping { host_ip, ..port("tcp", 0) };
-        assert!(is_same(&at(None), &at(Some(Ipv4Addr::UNSPECIFIED))));
-        assert!(!is_same(&at(None), &at(Some(Ipv4Addr::LOCALHOST))));
+        let at = |host_ip: Option<&str>| PortMapping {
+            host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+            ..port("tcp", 0)
+        };
+        assert!(is_same(&at(None), &at(Some("0.0.0.0"))));
+        assert!(is_same(&at(None), &at(Some("::"))));
+        assert!(!is_same(&at(None), &at(Some("127.0.0.1"))));
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -11,7 +10,9 @@ use component::{check::Difference, dual_stack::DualStack};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Attachment, Held, NetworkError, NodeNetwork, PodNetwork, PortMapping, ipam::Ipam};
+use super::{
+    Attachment, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping, ipam::Ipam,
+};
 
 /// The network.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Ready, with addresses of 10.244.1.0/24.
+    /// Ready, with addresses of 10.244.1.0/24 and fd00:10:244:1::/64.
     pub(crate) fn ready() -> Self {
-        let cidr = "10.244.1.0/24".parse().expect("a network");
+        let cidr = "10.244.1.0/24,fd00:10:244:1::/64".parse().expect("networks");
         Self {
             ipam: Mutex::new(Ipam::new(cidr, &[])),
             up: AtomicBool::new(true),
@@ -76,8 +77,8 @@ impl Fake {
         self.attached.lock().contains(pod)
     }
 
-    /// The address that the pod holds.
-    pub(crate) fn held(&self, pod: &str) -> Option<Ipv4Addr> {
+    /// The addresses that the pod holds.
+    pub(crate) fn held(&self, pod: &str) -> Option<PodAddresses> {
         self.ipam.lock().get(pod)
     }
 }
@@ -102,7 +103,7 @@ impl PodNetwork for Fake {
         self.up.load(Ordering::Relaxed)
     }
 
-    fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError> {
+    fn reserve(&self, pod: &str) -> Result<Option<PodAddresses>, NetworkError> {
         if self.late.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -110,14 +111,14 @@ impl PodNetwork for Fake {
         address.filter(|_| self.is_ready()).ok_or(NetworkError::NotReady).map(Some)
     }
 
-    async fn attach(&self, pod: &Attachment) -> Result<Ipv4Addr, NetworkError> {
+    async fn attach(&self, pod: &Attachment) -> Result<PodAddresses, NetworkError> {
         self.unless_held("attach").await;
         let uid = &pod.pod.uid;
         self.attached.lock().insert(uid.clone());
         self.ipam.lock().reserve(uid).ok_or(NetworkError::NotReady)
     }
 
-    fn address(&self, pod: &str) -> Option<Ipv4Addr> {
+    fn addresses(&self, pod: &str) -> Option<PodAddresses> {
         self.held(pod)
     }
 

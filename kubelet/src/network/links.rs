@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Error, Link, Mac, Netlink, Route};
 use nix::errno::Errno;
 
-use super::{Expected, NetworkError, ipam, namespace_of};
+use super::{Expected, NetworkError, PodAddresses, ipam, namespace_of};
 
 /// The pod's end of the pair.
 const POD_LINK: &str = "eth0";
@@ -94,20 +94,19 @@ impl Links {
         Ok(mtu(pods, &self.0.routes().await?, &self.0.links().await?))
     }
 
-    /// A pair of links: `name` as a port of the bridge here, `eth0` in the pod's namespace, with the address in the network of
-    /// IPv4, and the one that goes with it.
+    /// A pair of links: `name` as a port of the bridge here, `eth0` in the pod's namespace, with the addresses in these networks.
     pub(super) async fn connect(
         &self,
         name: &str,
         bridge: &str,
         namespace: File,
-        address: Ipv4Addr,
+        addresses: PodAddresses,
         cidr: DualStack,
         mtu: Option<u32>,
     ) -> Result<(), NetworkError> {
         self.0.add_pair(name, (POD_LINK, ipam::mac(address)), &namespace).await?;
         self.0.join(self.existing(name).await?, self.existing(bridge).await?).await?;
-        let connect = async move |pod: Netlink| pod_side(&pod, address, &cidr, mtu).await;
+        let connect = async move |pod: Netlink| pod_side(&pod, addresses, &cidr, mtu).await;
         Ok(netlink::inside(namespace, connect).await?)
     }
 
@@ -243,18 +242,16 @@ fn gateways(cidr: &DualStack) -> Vec<(IpAddr, IpNet)> {
 /// is made so by the route.
 async fn pod_side(
     pod: &Netlink,
-    address: Ipv4Addr,
+    addresses: PodAddresses,
     cidr: &DualStack,
     mtu: Option<u32>,
 ) -> Result<(), Error> {
     if let Some(loopback) = pod.link("lo").await? {
         pod.set_up(loopback).await?;
     }
-    let second = ipam::second(cidr, address);
-    let settled = if second.is_some() { with_given_ipv6() } else { without_ipv6() };
+    let settled = if addresses.v6.is_some() { with_given_ipv6() } else { without_ipv6() };
     settled.map_err(Error::Namespace)?;
-    let addresses = [IpAddr::V4(address)].into_iter().chain(second.map(IpAddr::V6));
-    let leading: Vec<_> = addresses.zip(gateways(cidr)).collect();
+    let leading: Vec<_> = addresses.iter().zip(gateways(cidr)).collect();
     if let Some(link) = pod.link(POD_LINK).await? {
         for (address, (_, network)) in &leading {
             pod.add_address(link, *address, network.prefix_len()).await?;
@@ -318,7 +315,7 @@ pub(super) async fn inside(
     pod: &Expected,
     cidr: &DualStack,
 ) -> Result<Vec<Difference>, NetworkError> {
-    let Expected { label, address, .. } = pod.clone();
+    let Expected { label, addresses: wanted, .. } = pod;
     let look = async |netlink: Netlink| -> Result<_, Error> {
         Ok((netlink.addresses().await?, netlink.routes().await?))
     };
@@ -327,10 +324,8 @@ pub(super) async fn inside(
         found => found?,
     };
     let (addresses, routes) = netlink::inside(namespace, look).await?;
-    let wanted = [IpAddr::V4(address)].into_iter();
-    let wanted = wanted.chain(ipam::second(cidr, address).map(IpAddr::V6)).zip(gateways(cidr));
     let mut found = Vec::new();
-    for (address, (gateway, _)) in wanted {
+    for (address, (gateway, _)) in wanted.iter().zip(gateways(cidr)) {
         if !addresses.iter().any(|held| held.address == address) {
             let message = format!("{label} has not the address {address}");
             found.push(Difference::new("address", message));

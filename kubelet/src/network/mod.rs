@@ -1,6 +1,7 @@
 //! How pods get addresses and reach each other: over a bridge of the node (`bridge`), over Weave Net (`weave`), or as
 //! the plugins of a CNI configuration have it (`cni`).
 
+mod addresses;
 pub mod bridge;
 mod choice;
 pub mod cni;
@@ -18,7 +19,6 @@ mod wired;
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    net::{Ipv4Addr, Ipv6Addr},
     os::unix::fs::MetadataExt,
 };
 
@@ -27,6 +27,7 @@ use component::{check::Difference, dual_stack::DualStack};
 
 use crate::runtime::PodIdentity;
 
+pub use addresses::{Ips, PodAddresses};
 pub use error::{CniError, NetworkError};
 pub use rules::PortMapping;
 
@@ -75,15 +76,20 @@ pub struct Held {
     pub pid: Option<i32>,
     /// The number of that namespace, by which a process is told from a later one with its id.
     pub namespace: Option<u64>,
-    /// The address that it was made for, by a network that knew it before.
-    pub address: Option<Ipv4Addr>,
+    /// The addresses that it was made for, by a network that knew them before.
+    pub addresses: Option<PodAddresses>,
 }
 
 impl Held {
     /// Of a process that the runtime names now.
-    pub fn new(pod: &str, sandbox: &str, pid: Option<i32>, address: Option<Ipv4Addr>) -> Self {
+    pub fn new(
+        pod: &str,
+        sandbox: &str,
+        pid: Option<i32>,
+        addresses: Option<PodAddresses>,
+    ) -> Self {
         let namespace = pid.and_then(|pid| namespace_number(&namespace_path(pid)));
-        Self { pod: pod.to_owned(), sandbox: sandbox.to_owned(), pid, namespace, address }
+        Self { pod: pod.to_owned(), sandbox: sandbox.to_owned(), pid, namespace, addresses }
     }
 
     /// Its process, as long as it has that namespace.
@@ -115,8 +121,8 @@ pub struct Expected {
     pub label: String,
     /// The process that has its network namespace.
     pub pid: i32,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its addresses.
+    pub addresses: PodAddresses,
     /// The ports of the node that lead to it.
     pub ports: Vec<PortMapping>,
 }
@@ -140,16 +146,16 @@ pub trait PodNetwork: Send + Sync + std::fmt::Debug {
     async fn differences(&self, node: &NodeNetwork) -> Result<Vec<Difference>, NetworkError>;
     /// Whether pods can be connected.
     fn is_ready(&self) -> bool;
-    /// The pod's address, chosen now if it has none, by a network that can tell before the pod is connected.
-    /// It stays the pod's until `release`.
-    fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError>;
-    /// Connects a sandbox; gives the pod's address, the one reserved if one was.
-    async fn attach(&self, pod: &Attachment) -> Result<Ipv4Addr, NetworkError>;
-    /// The address of a pod, as long as it has one.
-    fn address(&self, pod: &str) -> Option<Ipv4Addr>;
-    /// The address of IPv6 of the pod that has this one, if pods have such.
-    fn second_address(&self, _address: Ipv4Addr) -> Option<Ipv6Addr> {
-        None
+    /// The pod's addresses, chosen now if it has none, by a network that can tell before the pod is connected.
+    /// They stay the pod's until `release`.
+    fn reserve(&self, pod: &str) -> Result<Option<PodAddresses>, NetworkError>;
+    /// Connects a sandbox; gives the pod's addresses, those reserved if some were.
+    async fn attach(&self, pod: &Attachment) -> Result<PodAddresses, NetworkError>;
+    /// The addresses of a pod, as long as it has some.
+    fn addresses(&self, pod: &str) -> Option<PodAddresses>;
+    /// Of the addresses that a sandbox was made for those that pods can have here still.
+    fn valid(&self, made_for: PodAddresses) -> PodAddresses {
+        made_for
     }
     /// Disconnects a pod; one that is not connected is no error.
     async fn detach(&self, pod: &str) -> Result<(), NetworkError>;

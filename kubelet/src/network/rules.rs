@@ -2,26 +2,29 @@
 //! named after the cluster's networks, so that all who share them give them the same content. Traffic is
 //! accepted by the pod CIDR, or as what kube-proxy leads on, never by interface, and before Docker's `FORWARD` policy, which is DROP.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
 
+use component::dual_stack::DualStack;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use packet_filter::{Chain, Family, Jump, Table};
+
+use super::wired::short_hash;
 
 /// Kubernetes' mark of packets from outside that rules of kube-proxy lead on, perhaps to what is no pod of this host. Only
 /// the first of a connection has it.
 const LED: &str = "0x4000/0x4000";
 
-/// A port of the node that leads to a pod.
+/// A port of the node that leads to a pod's address of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortMapping {
     /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
-    /// Only on this address of the node.
-    pub host_ip: Option<Ipv4Addr>,
+    /// Only on this address of the node, which is of the same family.
+    pub host_ip: Option<IpAddr>,
     /// The node's port; 0 for any that is free.
     pub host_port: u16,
     /// The pod's address.
-    pub pod_ip: Ipv4Addr,
+    pub pod_ip: IpAddr,
     /// The pod's port.
     pub pod_port: u16,
 }
@@ -32,7 +35,12 @@ impl PortMapping {
         self.protocol == other.protocol
             && self.pod_port == other.pod_port
             && (self.host_port == 0 || self.host_port == other.host_port)
+            && self.pod_ip.is_ipv4() == other.pod_ip.is_ipv4()
             && (self.pod_ip.is_unspecified() || self.pod_ip == other.pod_ip)
+    }
+
+    fn is_of(&self, family: Family) -> bool {
+        self.pod_ip.is_ipv4() == (family == Family::Ipv4)
     }
 }
 
@@ -46,8 +54,15 @@ pub(super) struct Chains {
 }
 
 impl Chains {
+    /// Of a node of the cluster with these networks. They are named after those of IPv4, so that they stay the same where IPv6
+    /// comes or goes.
+    pub(super) fn of(pods: DualStack, services: DualStack, node: &str) -> Self {
+        let cluster = short_hash(&format!("{} {}", pods.v4, services.v4));
+        Self::new(&cluster, &short_hash(node))
+    }
+
     /// `cluster` and `node` tell clusters and nodes apart; a name has at most 28 bytes.
-    pub(super) fn new(cluster: &str, node: &str) -> Self {
+    fn new(cluster: &str, node: &str) -> Self {
         Self {
             forward: format!("MINIK8S-FWD-{cluster}"),
             postrouting: format!("MINIK8S-POST-{cluster}"),
@@ -68,7 +83,10 @@ pub(super) fn tables<'a>(
     let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
     let nat = Table {
         name: "nat",
-        chains: vec![masquerading(chains, pods, services), leading(chains, ports)],
+        chains: vec![
+            masquerading(chains, pods, services),
+            Chain { name: chains.ports.clone(), rules: leading(Family::Ipv4, ports).collect() },
+        ],
         jumps: vec![
             jump("POSTROUTING", "", &chains.postrouting),
             jump("PREROUTING", &local, &chains.ports),
@@ -87,18 +105,18 @@ pub(super) struct Behind<'a> {
     pub(super) network: Ipv6Net,
 }
 
-/// The same for IPv6, where each port leads to the pod's address of that family.
+/// The same for IPv6.
 pub(super) fn tables_v6<'a>(
     chains: &Chains,
     behind: Behind<'_>,
     pods: Ipv6Net,
     services: Ipv6Net,
-    ports: impl Iterator<Item = (&'a PortMapping, Ipv6Addr)>,
+    ports: impl Iterator<Item = &'a PortMapping>,
 ) -> [Table; 2] {
     let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
     // What comes from there may not leave the host.
     let own = ["-d ::1/128 -j RETURN".to_owned()].into_iter();
-    let leading = own.chain(ports.filter_map(|(port, pod)| rule_v6(port, pod))).collect();
+    let leading = own.chain(leading(Family::Ipv6, ports)).collect();
     let nat = Table {
         name: "nat",
         chains: vec![
@@ -132,9 +150,12 @@ fn jump(from: &'static str, matches: &str, to: &str) -> Jump {
     Jump { from, matches: matches.to_owned(), to: to.to_owned() }
 }
 
-/// The host ports that a kubelet before this one has led to pods.
-pub(super) async fn saved_ports(chains: &Chains) -> Result<Vec<PortMapping>, packet_filter::Error> {
-    let rules = packet_filter::rules(Family::Ipv4, "nat", &chains.ports).await?;
+/// The host ports that a kubelet before this one has led to pods' addresses of this family.
+pub(super) async fn saved_ports(
+    chains: &Chains,
+    family: Family,
+) -> Result<Vec<PortMapping>, packet_filter::Error> {
+    let rules = packet_filter::rules(family, "nat", &chains.ports).await?;
     Ok(rules.iter().filter_map(|rule| saved_port(rule)).collect())
 }
 
@@ -147,20 +168,22 @@ pub(super) fn with_unsettled(
     let is_wanted = |port: &PortMapping| wanted.iter().any(|wanted| wanted.is_met_by(port));
     let may_be = |port: &PortMapping| unsettled.iter().any(|wanted| wanted.is_met_by(port));
     let settled: Vec<_> = saved.iter().filter(|&port| is_wanted(port) || !may_be(port)).collect();
-    let agrees = settled.iter().map(|port| rule(port)).eq(wanted.iter().map(rule));
-    if agrees { saved } else { wanted }
+    let agree =
+        |family| leading(family, settled.iter().copied()).eq(leading(family, wanted.iter()));
+    if agree(Family::Ipv4) && agree(Family::Ipv6) { saved } else { wanted }
 }
 
 fn saved_port(rule: &str) -> Option<PortMapping> {
     let words: Vec<&str> = rule.split(' ').collect();
     let after = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1).copied();
-    let (pod_ip, pod_port) = after("--to-destination")?.split_once(':')?;
+    let pod: SocketAddr = after("--to-destination")?.parse().ok()?;
+    let host: Option<IpNet> = after("-d").and_then(|ip| ip.parse().ok());
     Some(PortMapping {
         protocol: after("-p")?.to_owned(),
-        host_ip: after("-d").and_then(|ip| ip.trim_end_matches("/32").parse().ok()),
+        host_ip: host.map(|host| host.addr()),
         host_port: after("--dport")?.parse().ok()?,
-        pod_ip: pod_ip.parse().ok()?,
-        pod_port: pod_port.parse().ok()?,
+        pod_ip: pod.ip(),
+        pod_port: pod.port(),
     })
 }
 
@@ -205,29 +228,21 @@ fn masquerading_v6(chains: &Chains, pods: Ipv6Net, services: Ipv6Net) -> Chain {
     Chain { name: chains.postrouting.clone(), rules }
 }
 
-/// Nothing of one that is at an address of IPv4 alone.
-fn rule_v6(port: &PortMapping, pod: Ipv6Addr) -> Option<String> {
-    let PortMapping { protocol, host_ip, host_port, pod_port, .. } = port;
-    host_ip.is_none_or(|ip| ip.is_unspecified()).then(|| {
-        format!(
-            "-p {protocol} -m {protocol} --dport {host_port} \
-             -j DNAT --to-destination [{pod}]:{pod_port}"
-        )
-    })
-}
-
 fn rule(port: &PortMapping) -> String {
     let PortMapping { protocol, host_port, pod_ip, pod_port, .. } = port;
     let address = port.host_ip.filter(|ip| !ip.is_unspecified());
-    let address = address.map(|ip| format!("-d {ip}/32 ")).unwrap_or_default();
+    let address = address.map(|ip| format!("-d {} ", IpNet::from(ip))).unwrap_or_default();
+    let pod = SocketAddr::new(*pod_ip, *pod_port);
     format!(
-        "{address}-p {protocol} -m {protocol} --dport {host_port} \
-         -j DNAT --to-destination {pod_ip}:{pod_port}"
+        "{address}-p {protocol} -m {protocol} --dport {host_port} -j DNAT --to-destination {pod}"
     )
 }
 
-fn leading<'a>(chains: &Chains, ports: impl Iterator<Item = &'a PortMapping>) -> Chain {
-    Chain { name: chains.ports.clone(), rules: ports.map(rule).collect() }
+fn leading<'a>(
+    family: Family,
+    ports: impl Iterator<Item = &'a PortMapping>,
+) -> impl Iterator<Item = String> {
+    ports.filter(move |port| port.is_of(family)).map(rule)
 }
 
 #[cfg(test)]

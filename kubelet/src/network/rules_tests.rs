@@ -2,6 +2,11 @@ use expect_test::expect;
 
 use super::*;
 
+fn port_v6(host_ip: Option<&str>) -> PortMapping {
+    let host_ip = host_ip.map(|ip| ip.parse().unwrap());
+    PortMapping { host_ip, pod_ip: "fd00::2".parse().unwrap(), ..port(None) }
+}
+
 fn port(host_ip: Option<[u8; 4]>) -> PortMapping {
     PortMapping {
         protocol: "tcp".into(),
@@ -57,7 +62,8 @@ fn pods_of_ipv6_send_from_addresses_of_their_node_alone() {
     let behind = Behind { link: "mk8s1", network };
     let (pods, services) =
         ("fd00:10:244::/56".parse().unwrap(), "fd00:10:96::/112".parse().unwrap());
-    let tables = tables_v6(&Chains::new("c", "n"), behind, pods, services, std::iter::empty());
+    let ports = [port(None), port_v6(None), port_v6(Some("2001:db8::1"))];
+    let tables = tables_v6(&Chains::new("c", "n"), behind, pods, services, ports.iter());
     // Of the jumps that begin a chain the last is the first there.
     expect![[r"
         filter: MINIK8S-FWD-c -s fd00:10:244::/56 -j ACCEPT
@@ -71,6 +77,15 @@ fn pods_of_ipv6_send_from_addresses_of_their_node_alone() {
         filter: INPUT -i mk8s1 -j MINIK8S-SRC-n
     "]]
     .assert_eq(&listed(&tables[0]));
+    let ports = &tables[1].chains[1];
+    let expected = [
+        "-d ::1/128 -j RETURN",
+        "-p tcp -m tcp --dport 8080 -j DNAT --to-destination [fd00::2]:80",
+        "-d 2001:db8::1/128 -p tcp -m tcp --dport 8080 -j DNAT --to-destination [fd00::2]:80",
+    ];
+    assert_eq!(ports.rules, expected);
+    let saved: Vec<_> = ports.rules.iter().filter_map(|rule| saved_port(rule)).collect();
+    assert_eq!(saved, [port_v6(None), port_v6(Some("2001:db8::1"))]);
 }
 
 #[test]
@@ -84,7 +99,12 @@ fn the_host_ports_of_an_earlier_kubelet_are_known() {
 #[test]
 fn ports_of_pods_that_come_or_go_may_be_there() {
     let (running, other) = (port(None), PortMapping { host_port: 8081, ..port(None) });
-    let unknown = [PortMapping { host_port: 0, pod_ip: Ipv4Addr::UNSPECIFIED, ..port(None) }];
+    let anywhere = |ip: &str| ip.parse::<IpAddr>().unwrap();
+    let unknown = ["0.0.0.0", "::"].map(|ip| PortMapping {
+        host_port: 0,
+        pod_ip: anywhere(ip),
+        ..port(None)
+    });
     let check = |saved: &[&PortMapping], unsettled: &[PortMapping], expected: &[&PortMapping]| {
         let saved = saved.iter().copied().cloned().collect();
         let found = with_unsettled(vec![running.clone()], saved, unsettled);
@@ -94,4 +114,6 @@ fn ports_of_pods_that_come_or_go_may_be_there() {
     check(&[&running], &unknown, &[&running]);
     check(&[&other, &running], &[], &[&running]);
     check(&[&other], &unknown, &[&running]);
+    check(&[&running, &port_v6(None)], &unknown, &[&running, &port_v6(None)]);
+    check(&[&running, &port_v6(None)], &[], &[&running]);
 }

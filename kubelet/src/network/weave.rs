@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::process::Command;
 
 use super::{
-    Attachment, Held, NetworkError, NodeNetwork, ipam,
+    Attachment, Held, NetworkError, NodeNetwork, PodAddresses, ipam,
     links::{Links, lead_outside, without_ipv6_inside},
     namespace_of, tool,
     wired::{Wired, Wiring},
@@ -100,11 +100,11 @@ impl WeaveWiring {
 
     /// One that can't be connected must not be in the way of the others.
     async fn connect_again(&self, pod: &Held, cidr: Ipv4Net) {
-        let (Some(pid), Some(address)) = (pod.running(), pod.address) else {
+        let (Some(pid), Some(addresses)) = (pod.running(), pod.addresses) else {
             self.unconnected.lock().remove(&pod.sandbox);
             return;
         };
-        if let Err(error) = self.connect_sandbox(&pod.sandbox, pid, address, cidr).await {
+        if let Err(error) = self.connect_sandbox(&pod.sandbox, pid, addresses.v4, cidr).await {
             let (uid, error) = (&pod.pod, describe(&error));
             tracing::warn!(uid, error, "cannot connect a pod again");
         }
@@ -142,10 +142,10 @@ impl Wiring for WeaveWiring {
     async fn connect(
         &self,
         pod: &Attachment,
-        address: Ipv4Addr,
+        addresses: PodAddresses,
         cidr: DualStack,
     ) -> Result<(), NetworkError> {
-        self.connect_sandbox(&pod.sandbox, pod.pid, address, cidr.v4).await
+        self.connect_sandbox(&pod.sandbox, pod.pid, addresses.v4, cidr.v4).await
     }
 
     /// Which links of pods lead to it, Weave Net knows.
@@ -158,9 +158,9 @@ impl Wiring for WeaveWiring {
 
     /// Of a sandbox that has ended there is nothing left to detach.
     async fn disconnect(&self, pod: &Held) -> Result<(), NetworkError> {
-        match (pod.running(), pod.address) {
-            (Some(_), Some(address)) => {
-                self.ask(&["detach", &self.on_segment(address), &pod.sandbox]).await
+        match (pod.running(), pod.addresses) {
+            (Some(_), Some(addresses)) => {
+                self.ask(&["detach", &self.on_segment(addresses.v4), &pod.sandbox]).await
             }
             _ => Ok(()),
         }

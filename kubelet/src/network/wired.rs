@@ -1,10 +1,7 @@
 //! A network whose pods have addresses of the node's own range: which has which, the packet filter's rules, and the host
 //! ports. How the pods' links are made is a [`Wiring`]'s matter.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use component::{check::Difference, dual_stack::DualStack};
@@ -14,9 +11,9 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Attachment, Held, NetworkError, NodeNetwork, PodNetwork, PortMapping,
+    Attachment, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
     choice::Choices,
-    ipam::{self, Ipam},
+    ipam::Ipam,
     links::{Links, inside},
     rules::{self, Behind, Chains},
 };
@@ -28,11 +25,11 @@ pub trait Wiring: Send + Sync + std::fmt::Debug {
     fn link(&self) -> &str;
     /// Whatever is missing of the links of the node and of these pods.
     async fn keep(&self, cidr: DualStack, pods: &[Held]) -> Result<(), NetworkError>;
-    /// Connects a pod, which gets this address of the node's range.
+    /// Connects a pod, which gets these addresses of the node's ranges.
     async fn connect(
         &self,
         pod: &Attachment,
-        address: Ipv4Addr,
+        addresses: PodAddresses,
         cidr: DualStack,
     ) -> Result<(), NetworkError>;
     /// Whether it gives pods addresses of IPv6, too, if the node has some.
@@ -97,7 +94,7 @@ impl Ports {
 impl<W: Wiring> Wired<W> {
     /// Nothing is made before `start`. `pods` and `services` are the cluster's networks.
     pub(super) fn with(wiring: W, node: &str, pods: DualStack, services: DualStack) -> Self {
-        let chains = Chains::new(&short_hash(&format!("{pods} {services}")), &short_hash(node));
+        let chains = Chains::of(pods, services, node);
         let (pods, services) = match wiring.speaks_ipv6() {
             true => (pods, services),
             false => (pods.v4.into(), services.v4.into()),
@@ -114,17 +111,11 @@ impl<W: Wiring> Wired<W> {
         }
     }
 
-    /// Of the node's networks those that pods have addresses of.
-    fn own(&self, cidr: DualStack) -> DualStack {
-        let v6 = cidr.v6.filter(|v6| self.pods.encloses(&IpNet::V6(*v6)));
-        DualStack { v6, ..cidr }
-    }
-
     fn network(&self) -> Result<DualStack, NetworkError> {
         self.ipam.lock().as_ref().map(Ipam::cidr).ok_or(NetworkError::NotReady)
     }
 
-    fn choose(&self, pod: &str) -> Result<Ipv4Addr, NetworkError> {
+    fn choose(&self, pod: &str) -> Result<PodAddresses, NetworkError> {
         let mut ipam = self.ipam.lock();
         let ipam = ipam.as_mut().ok_or(NetworkError::NotReady)?;
         ipam.reserve(pod).ok_or(NetworkError::Exhausted(ipam.cidr().v4))
@@ -134,7 +125,7 @@ impl<W: Wiring> Wired<W> {
     fn held(&self, pod: &str) -> Held {
         let known = self.sandboxes.lock().get(pod).cloned();
         let held = known.unwrap_or_else(|| Held { pod: pod.to_owned(), ..Held::default() });
-        Held { address: self.address(pod).or(held.address), ..held }
+        Held { addresses: self.addresses(pod).or(held.addresses), ..held }
     }
 
     /// Whatever of the node's links, routes and flags is missing.
@@ -168,10 +159,9 @@ impl<W: Wiring> Wired<W> {
     ) -> Vec<(Family, [Table; 2])> {
         let v4 = rules::tables(&self.chains, self.pods.v4, self.services.v4, ports.clone());
         let v6 = self.pods.v6.zip(self.services.v6).map(|(pods, services)| {
-            let led = ports.filter_map(|port| Some((port, ipam::second(cidr?, port.pod_ip)?)));
             let network = cidr.and_then(|cidr| cidr.v6).unwrap_or(pods);
             let behind = Behind { link: self.wiring.link(), network };
-            (Family::Ipv6, rules::tables_v6(&self.chains, behind, pods, services, led))
+            (Family::Ipv6, rules::tables_v6(&self.chains, behind, pods, services, ports))
         });
         [(Family::Ipv4, v4)].into_iter().chain(v6).collect()
     }
@@ -181,16 +171,29 @@ impl<W: Wiring> Wired<W> {
         self.write(Some(cidr), &mut *self.ports.lock().await).await
     }
 
+    /// The families that pods have.
+    fn families(&self) -> impl Iterator<Item = Family> + use<W> {
+        [Family::Ipv4].into_iter().chain(self.pods.v6.map(|_| Family::Ipv6))
+    }
+
+    async fn saved_ports(&self) -> Result<Vec<PortMapping>, NetworkError> {
+        let mut saved = Vec::new();
+        for family in self.families() {
+            saved.extend(rules::saved_ports(&self.chains, family).await?);
+        }
+        Ok(saved)
+    }
+
     /// Until their workers have looked at them, running pods keep the host ports that they have.
-    async fn adopt_ports(&self, running: &[(String, Ipv4Addr)]) -> Result<(), NetworkError> {
+    async fn adopt_ports(&self, running: &[(String, PodAddresses)]) -> Result<(), NetworkError> {
         let mut ports = self.ports.lock().await;
         if !ports.wanted.is_empty() {
             return Ok(());
         }
-        let saved = rules::saved_ports(&self.chains).await?;
-        for (pod, address) in running {
-            let own = saved.iter().filter(|port| port.pod_ip == *address).cloned().collect();
-            ports.set(pod, own);
+        let saved = self.saved_ports().await?;
+        for (pod, addresses) in running {
+            let is_own = |port: &&PortMapping| addresses.iter().any(|own| own == port.pod_ip);
+            ports.set(pod, saved.iter().filter(is_own).cloned().collect());
         }
         Ok(())
     }
@@ -237,9 +240,9 @@ fn set_kernel_flag(flag: &str) -> Result<(), NetworkError> {
 #[async_trait]
 impl<W: Wiring> PodNetwork for Wired<W> {
     async fn start(&self, cidr: DualStack, sandboxes: &[Held]) -> Result<(), NetworkError> {
-        let cidr = self.own(cidr);
+        let cidr = cidr.within(&self.pods);
         self.links(cidr, sandboxes).await?;
-        let addressed = |held: &Held| Some((held.pod.clone(), held.address?));
+        let addressed = |held: &Held| Some((held.pod.clone(), self.valid(held.addresses?)));
         let addresses: Vec<_> = sandboxes.iter().filter_map(addressed).collect();
         self.adopt_ports(&addresses).await?;
         self.firewall(&cidr).await?;
@@ -267,7 +270,7 @@ impl<W: Wiring> PodNetwork for Wired<W> {
 
     async fn differences(&self, node: &NodeNetwork) -> Result<Vec<Difference>, NetworkError> {
         let links = Links::open()?;
-        let cidr = self.own(node.cidr);
+        let cidr = node.cidr.within(&self.pods);
         let mut found = links.unfenced(&self.fenced()).await?;
         found.extend(self.wiring.differences(&NodeNetwork { cidr, ..node.clone() }).await?);
         let off = self.flags().into_iter().filter(|flag| !is_on(flag));
@@ -276,7 +279,7 @@ impl<W: Wiring> PodNetwork for Wired<W> {
             found.extend(inside(pod, &cidr).await?);
         }
         let ports: Vec<_> = node.running.iter().flat_map(|pod| pod.ports.clone()).collect();
-        let saved = rules::saved_ports(&self.chains).await?;
+        let saved = self.saved_ports().await?;
         let ports = rules::with_unsettled(ports, saved, &node.unsettled);
         for (family, tables) in self.tables(Some(&cidr), ports.iter()) {
             let rules = packet_filter::differences(family, &tables).await?;
@@ -289,26 +292,26 @@ impl<W: Wiring> PodNetwork for Wired<W> {
         self.ipam.lock().is_some()
     }
 
-    fn reserve(&self, pod: &str) -> Result<Option<Ipv4Addr>, NetworkError> {
+    fn reserve(&self, pod: &str) -> Result<Option<PodAddresses>, NetworkError> {
         self.choose(pod).map(Some)
     }
 
-    async fn attach(&self, pod: &Attachment) -> Result<Ipv4Addr, NetworkError> {
-        let (network, address) = (self.network()?, self.choose(&pod.pod.uid)?);
+    async fn attach(&self, pod: &Attachment) -> Result<PodAddresses, NetworkError> {
+        let (network, addresses) = (self.network()?, self.choose(&pod.pod.uid)?);
         // Before it is connected: whoever is dropped meanwhile leaves something to disconnect.
-        let held = Held::new(&pod.pod.uid, &pod.sandbox, Some(pod.pid), Some(address));
+        let held = Held::new(&pod.pod.uid, &pod.sandbox, Some(pod.pid), Some(addresses));
         self.sandboxes.lock().insert(held.pod.clone(), held);
-        self.wiring.connect(pod, address, network).await?;
-        Ok(address)
+        self.wiring.connect(pod, addresses, network).await?;
+        Ok(addresses)
     }
 
-    fn address(&self, pod: &str) -> Option<Ipv4Addr> {
+    fn addresses(&self, pod: &str) -> Option<PodAddresses> {
         self.ipam.lock().as_ref()?.get(pod)
     }
 
-    fn second_address(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
-        let cidr = self.ipam.lock().as_ref().map(Ipam::cidr)?;
-        ipam::second(&cidr, address)
+    fn valid(&self, made_for: PodAddresses) -> PodAddresses {
+        let v6 = made_for.v6.filter(|v6| self.pods.contains((*v6).into()));
+        PodAddresses { v6, ..made_for }
     }
 
     async fn detach(&self, pod: &str) -> Result<(), NetworkError> {

@@ -239,7 +239,7 @@ pub(crate) fn pod_cidrs(spec: &NodeSpec) -> Option<String> {
 
 /// The sandboxes, dead ones included: their pods get the addresses back that they were made for.
 pub fn sandboxes(containers: &[Container]) -> Vec<Held> {
-    let held = |it: &Container| Held::new(&it.pod.uid, &it.id, it.pid, it.address);
+    let held = |it: &Container| Held::new(&it.pod.uid, &it.id, it.pid, it.addresses);
     containers.iter().filter(|container| container.is_sandbox()).map(held).collect()
 }
 

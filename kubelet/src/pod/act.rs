@@ -140,7 +140,7 @@ impl Worker {
         name: &str,
     ) -> bool {
         let Some(wanted) = spec::container(pod, name).map(Cow::into_owned) else { return false };
-        let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
+        let pod_ip = self.ips(pod, observed).unwrap_or_default().first;
         let (context, pod) = (self.context.clone(), pod.clone());
         let hooked = Hooked { context, pod, pod_ip, wanted, id: id.to_owned() };
         self.pre_stops.begin(hooked, &self.wake)
@@ -151,8 +151,8 @@ impl Worker {
     }
 
     fn place(&self, pod: &Pod, observed: &Observed) -> Option<watch::Receiver<Place>> {
-        let pod_ip = self.pod_ip(pod, observed).unwrap_or_default();
-        let place = Place::new(observed.sandbox()?.id.clone(), pod_ip);
+        let ips = self.ips(pod, observed).unwrap_or_default();
+        let place = Place::new(observed.sandbox()?.id.clone(), ips);
         Some(watch::Sender::new(place).subscribe())
     }
 

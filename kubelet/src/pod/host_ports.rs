@@ -1,40 +1,52 @@
 //! The ports of the node that lead to a pod: those that it asks for, and those that are chosen for it. Pure.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use api_types::api::core::v1::{ContainerPort, Pod};
 use serde_json::{Value, json};
 
-use crate::{network::PortMapping, spec};
+use crate::{
+    network::{PodAddresses, PortMapping},
+    spec,
+};
 
 /// On a pod that has a free port of the node for each of its ports.
 const PUBLISH: &str = "minik8s.io/publish-ports";
 /// On a pod, those that were chosen.
 const PUBLISHED: &str = "minik8s.io/published-ports";
 
-/// Those that lead to the pod at this address; with number 0 where any will do. `all` pods may have such ports.
-pub(crate) fn host_ports(pod: &Pod, address: Ipv4Addr, all: bool) -> Vec<PortMapping> {
+/// Those that lead to the pod at these addresses, of each family by itself; with number 0 where any will do. As long as it
+/// is not known which addresses it has, it may have some of both families. `all` pods may have such ports.
+pub(crate) fn host_ports(
+    pod: &Pod,
+    addresses: Option<PodAddresses>,
+    all: bool,
+) -> Vec<PortMapping> {
+    let unknown = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let addresses = addresses.map_or(unknown.to_vec(), |addresses| addresses.iter().collect());
     let sidecars = spec::init_containers(pod).filter(|container| spec::is_sidecar(container));
     let publishes = all || annotation_of(pod, PUBLISH) == Some("true");
     spec::containers(pod)
         .chain(sidecars)
         .flat_map(|container| container.ports.iter().flatten())
-        .filter_map(|port| mapping(port, address, publishes))
+        .flat_map(|port| addresses.iter().filter_map(move |ip| mapping(port, *ip, publishes)))
         .collect()
 }
 
-fn mapping(port: &ContainerPort, pod_ip: Ipv4Addr, publishes: bool) -> Option<PortMapping> {
+/// Nothing where the port is at an address of the node of the other family.
+fn mapping(port: &ContainerPort, pod_ip: IpAddr, publishes: bool) -> Option<PortMapping> {
     let given = port.host_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
     let protocol = port.protocol.as_deref().unwrap_or("TCP").to_lowercase();
     let host_ip = port.host_ip.as_deref().and_then(|ip| ip.parse().ok());
     let pod_port = u16::try_from(port.container_port).ok()?;
     let mapping = PortMapping { protocol, host_ip, host_port: 0, pod_ip, pod_port };
-    match given {
-        Some(host_port) => Some(PortMapping { host_port, ..mapping }),
-        None if !publishes || mapping.protocol == "sctp" => None,
+    let mapping = match given {
+        Some(host_port) => PortMapping { host_port, ..mapping },
+        None if !publishes || mapping.protocol == "sctp" => return None,
         // Nobody has said that other hosts may come in.
-        None => Some(PortMapping { host_ip: host_ip.or(Some(Ipv4Addr::LOCALHOST)), ..mapping }),
-    }
+        None => PortMapping { host_ip: host_ip.or(Some(Ipv4Addr::LOCALHOST.into())), ..mapping },
+    };
+    Some(mapping).filter(|port| port.host_ip.is_none_or(|ip| ip.is_ipv4() == pod_ip.is_ipv4()))
 }
 
 /// Those of the published ports that were wanted with number 0, as `docker ps` writes ports.
@@ -46,7 +58,7 @@ pub(super) fn chosen(wanted: &[PortMapping], published: &[PortMapping]) -> Strin
 }
 
 /// Those that lead to the pod by now, with the numbers that were chosen, as far as its annotation tells them.
-pub(crate) fn published(pod: &Pod, address: Ipv4Addr, all: bool) -> Vec<PortMapping> {
+pub(crate) fn published(pod: &Pod, addresses: PodAddresses, all: bool) -> Vec<PortMapping> {
     let told = annotation_of(pod, PUBLISHED).unwrap_or_default();
     let number = |port: &PortMapping| {
         told.split(", ").find_map(|one| {
@@ -54,7 +66,7 @@ pub(crate) fn published(pod: &Pod, address: Ipv4Addr, all: bool) -> Vec<PortMapp
             (text(&PortMapping { host_port, ..port.clone() }) == one).then_some(host_port)
         })
     };
-    let mut ports = host_ports(pod, address, all);
+    let mut ports = host_ports(pod, Some(addresses), all);
     for port in ports.iter_mut().filter(|port| port.host_port == 0) {
         port.host_port = number(port).unwrap_or_default();
     }
@@ -69,8 +81,12 @@ fn number_of(text: &str) -> Option<u16> {
 }
 
 fn text(port: &PortMapping) -> String {
-    let address = port.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    format!("{address}:{}->{}/{}", port.host_port, port.pod_port, port.protocol)
+    let everywhere = match port.pod_ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let node = SocketAddr::new(port.host_ip.unwrap_or(everywhere), port.host_port);
+    format!("{node}->{}/{}", port.pod_port, port.protocol)
 }
 
 /// What the pod's annotation has to say, if it does not.
@@ -105,9 +121,59 @@ mod tests {
         .unwrap()
     }
 
+    const ADDRESS: PodAddresses = PodAddresses { v4: Ipv4Addr::new(10, 244, 1, 2), v6: None };
+
     fn ports(annotation: Option<&str>, all: bool) -> Vec<String> {
-        let ports = host_ports(&pod(annotation), [10, 244, 1, 2].into(), all);
+        let ports = host_ports(&pod(annotation), Some(ADDRESS), all);
         ports.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_port_at_an_address_of_the_node_leads_to_the_pod_s_address_of_that_family() {
+        let port = |host: &str, number: u16| json!({"containerPort": 80, "hostPort": number, "hostIP": host});
+        let ports = json!([
+            port("", 1), port("0.0.0.0", 2), port("::", 3), port("192.0.2.1", 4),
+            port("::1", 5), {"containerPort": 80, "hostIP": "2001:db8::1"},
+        ]);
+        let pod = json!({"spec": {"containers": [{"name": "a", "ports": ports}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let check = |addresses: Option<PodAddresses>, expected: &[&str]| {
+            let found = host_ports(&pod, addresses, true);
+            let led = |port: &PortMapping| format!("{} {}", text(port), port.pod_ip);
+            assert_eq!(found.iter().map(led).collect::<Vec<_>>(), expected);
+        };
+        let of_v4 = ["0.0.0.0:1->80/tcp", "0.0.0.0:2->80/tcp", "192.0.2.1:4->80/tcp"];
+        let of_v4 = of_v4.map(|port| format!("{port} 10.244.1.2"));
+        check(Some(ADDRESS), &of_v4.each_ref().map(String::as_str));
+        let both = PodAddresses { v6: Some("fd00::2".parse().unwrap()), ..ADDRESS };
+        check(
+            Some(both),
+            &[
+                &of_v4[0],
+                "[::]:1->80/tcp fd00::2",
+                &of_v4[1],
+                "[::]:3->80/tcp fd00::2",
+                &of_v4[2],
+                "[::1]:5->80/tcp fd00::2",
+                "[2001:db8::1]:0->80/tcp fd00::2",
+            ],
+        );
+        assert_eq!(host_ports(&pod, None, true).len(), 7);
+    }
+
+    #[test]
+    fn a_port_that_was_chosen_at_an_address_of_ipv6_is_known_by_the_annotation() {
+        let both = PodAddresses { v6: Some("fd00::2".parse().unwrap()), ..ADDRESS };
+        let mut pod: Pod = serde_json::from_value(json!({
+            "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 80, "hostIP": "::1"}]}]},
+        }))
+        .unwrap();
+        let wanted = host_ports(&pod, Some(both), true);
+        let published = [PortMapping { host_port: 40_001, ..wanted[0].clone() }];
+        let chosen = chosen(&wanted, &published);
+        assert_eq!(chosen, "[::1]:40001->80/tcp");
+        pod.metadata.annotations = serde_json::from_value(annotation(&chosen)).unwrap();
+        assert_eq!(super::published(&pod, both, true), published);
     }
 
     #[test]
@@ -122,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_annotation_tells_of_what_was_chosen_until_it_says_so() {
-        let wanted = host_ports(&pod(None), [10, 244, 1, 2].into(), true);
+        let wanted = host_ports(&pod(None), Some(ADDRESS), true);
         let mut published = wanted.clone();
         (published[0].host_port, published[1].host_port) = (40_001, 40_002);
         let chosen = chosen(&wanted, &published);
@@ -132,10 +198,10 @@ mod tests {
         let mut pod = pod(None);
         assert_eq!(news(&pod, Some("")), None);
         assert_eq!(news(&pod, Some(&chosen)), Some(chosen.as_str()));
-        let all = || super::published(&pod, [10, 244, 1, 2].into(), true);
+        let all = || super::published(&pod, ADDRESS, true);
         assert_eq!(all().iter().map(text).collect::<Vec<_>>(), ["0.0.0.0:8081->81/tcp"]);
         pod.metadata.annotations = serde_json::from_value(annotation(&chosen)).unwrap();
-        let all = || super::published(&pod, [10, 244, 1, 2].into(), true);
+        let all = || super::published(&pod, ADDRESS, true);
         published[1].host_port = 40_002;
         assert_eq!(all(), published);
         assert_eq!(news(&pod, Some(&chosen)), None);

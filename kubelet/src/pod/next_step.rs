@@ -101,8 +101,8 @@ fn run_pod(input: &Input<'_>, sandbox: &Container, plan: &mut Plan) {
 }
 
 fn publish_ports(input: &Input<'_>, plan: &mut Plan) {
-    let Some(address) = input.address else { return };
-    let ports = host_ports(input.pod, address, input.publish_ports);
+    let Some(addresses) = input.addresses else { return };
+    let ports = host_ports(input.pod, Some(addresses), input.publish_ports);
     if input.published != Some(&ports[..]) {
         plan.steps.push(Step::PublishPorts { ports });
     }

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use api_types::jiff::Timestamp;
 
@@ -48,7 +51,7 @@ fn container(pod: &Pod, name: &str, attempt: u32, state: State) -> Container {
         attempt,
         hash: spec.as_deref().map(spec::hash).unwrap_or_default(),
         sandbox_id: "POD0".to_owned(),
-        address: None,
+        addresses: None,
         image: String::new(),
         image_id: String::new(),
         state,
@@ -150,7 +153,7 @@ impl World {
             failures: &self.failures,
             starting: &self.starting,
             connecting: self.connecting,
-            address: self.published.as_ref().map(|_| [10, 244, 1, 2].into()),
+            addresses: self.published.as_ref().map(|_| Ipv4Addr::new(10, 244, 1, 2).into()),
             publish_ports: false,
             published: self.published.as_deref(),
             left: self.left,

@@ -1,19 +1,21 @@
 //! Where the containers of a pod are started.
 
+use crate::network::Ips;
+
 /// A pod's sandbox, as far as it has come: the start of a container waits for what it needs of it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     /// Its id, once it is made.
     pub(super) id: Option<String>,
-    /// The pod's address, once it is known.
-    pub(super) pod_ip: Option<String>,
+    /// The pod's addresses, once they are known.
+    pub(super) ips: Option<Ips>,
     /// Whether it runs and is connected.
     pub(super) connected: bool,
 }
 
 impl Place {
     /// One where containers can run.
-    pub(super) fn new(id: String, pod_ip: String) -> Self {
-        Self { id: Some(id), pod_ip: Some(pod_ip), connected: true }
+    pub(super) fn new(id: String, ips: Ips) -> Self {
+        Self { id: Some(id), ips: Some(ips), connected: true }
     }
 }

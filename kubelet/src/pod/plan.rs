@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     time::Duration,
 };
 
@@ -10,7 +9,7 @@ use api_types::{api::core::v1::Pod, jiff::Timestamp};
 
 use super::{back_off::BackOff, status_input::Waiting};
 use crate::{
-    network::PortMapping,
+    network::{PodAddresses, PortMapping},
     probe::results::Unhealthy,
     runtime::{Container, Resources, observed::Observed},
 };
@@ -71,8 +70,8 @@ pub struct Input<'a> {
     pub starting: &'a BTreeSet<String>,
     /// Whether its sandbox is being made and connected; until that has ended nobody sees it.
     pub connecting: bool,
-    /// The pod's address in the pod network, if it has one.
-    pub address: Option<Ipv4Addr>,
+    /// The pod's addresses in the pod network, if it has some.
+    pub addresses: Option<PodAddresses>,
     /// Whether all pods have their ports published.
     pub publish_ports: bool,
     /// The ports of the node that lead to the pod; nothing if it is not known which do.

@@ -47,8 +47,7 @@ impl Worker {
         if update.gone || (told && (terminated || observed.is_empty())) {
             return;
         }
-        let pod_ip = self.pod_ip(pod, observed);
-        let second_pod_ip = pod_ip.as_deref().and_then(|ip| self.context.second_ip(ip));
+        let ips = self.ips(pod, observed);
         let status = status::compute(&StatusInput {
             pod,
             observed,
@@ -63,8 +62,8 @@ impl Worker {
             messages: self.messages.by_id(),
             host_ip: &self.context.host_ip,
             second_host_ip: self.context.second_host_ip.as_deref(),
-            pod_ip: pod_ip.as_deref(),
-            second_pod_ip: second_pod_ip.as_deref(),
+            pod_ip: ips.as_ref().map(|ips| ips.first.as_str()),
+            second_pod_ip: ips.as_ref().and_then(|ips| ips.second.as_deref()),
             now: Timestamp::now(),
         });
         self.count_start(pod, &status);

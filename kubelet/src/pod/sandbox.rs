@@ -1,6 +1,6 @@
 //! Making and connecting a pod's sandbox.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::sync::Arc;
 
 use api_types::api::core::v1::Pod;
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{host_ports::host_ports, place::Place};
 use crate::{
     context::Context,
-    network::{Attachment, NetworkError},
+    network::{Attachment, Ips, NetworkError},
     runtime::{RuntimeError, SandboxNetwork, SandboxSpec},
     spec::{self, NameTooLong},
 };
@@ -37,7 +37,7 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// The pod's address is chosen now, by a network that can.
+    /// The pod's addresses are chosen now, by a network that can.
     pub(super) fn new(
         context: &Arc<Context>,
         pod: &Arc<Pod>,
@@ -48,11 +48,11 @@ impl Sandbox {
         } else {
             SandboxNetwork::Private(context.network.reserve(&spec::identity(pod).uid)?)
         };
-        let pod_ip = match network {
-            SandboxNetwork::Host => Some(context.host_ip.clone()),
-            SandboxNetwork::Private(address) => address.map(|address| address.to_string()),
+        let ips = match network {
+            SandboxNetwork::Host => Some(context.host_ips()),
+            SandboxNetwork::Private(addresses) => addresses.map(Ips::from),
         };
-        let place = watch::Sender::new(Place { pod_ip, ..Place::default() });
+        let place = watch::Sender::new(Place { ips, ..Place::default() });
         Ok(Self { context: context.clone(), pod: pod.clone(), attempt, network, place })
     }
 
@@ -67,8 +67,8 @@ impl Sandbox {
         let id = runtime.create_sandbox(&self.spec()?).await?;
         self.place.send_modify(|place| place.id = Some(id.clone()));
         match self.connect(&id).await {
-            Ok(pod_ip) => {
-                self.place.send_replace(Place::new(id.clone(), pod_ip));
+            Ok(ips) => {
+                self.place.send_replace(Place::new(id.clone(), ips));
                 Ok(id)
             }
             Err(error) => {
@@ -79,12 +79,12 @@ impl Sandbox {
         }
     }
 
-    /// Starts the sandbox; gives the pod's address.
-    async fn connect(&self, id: &str) -> Result<String, SandboxError> {
+    /// Starts the sandbox; gives the pod's addresses.
+    async fn connect(&self, id: &str) -> Result<Ips, SandboxError> {
         let context = &self.context;
         context.runtime.start(id).await?;
         if spec::host_network(&self.pod) {
-            return Ok(context.host_ip.clone());
+            return Ok(context.host_ips());
         }
         let found = context.runtime.inspect(&[id.to_owned()].into()).await?;
         let pid = found.first().and_then(|sandbox| sandbox.pid).ok_or(SandboxError::Died)?;
@@ -92,9 +92,9 @@ impl Sandbox {
             pod: spec::identity(&self.pod),
             sandbox: id.to_owned(),
             pid,
-            ports: host_ports(&self.pod, Ipv4Addr::UNSPECIFIED, context.publish_ports),
+            ports: host_ports(&self.pod, None, context.publish_ports),
         };
-        Ok(context.network.attach(&attachment).await?.to_string())
+        Ok(context.network.attach(&attachment).await?.into())
     }
 
     fn spec(&self) -> Result<SandboxSpec, NameTooLong> {

@@ -34,6 +34,7 @@ use crate::{
     context::Context,
     describe::describe,
     images::{self, Logins},
+    network::Ips,
     runtime::{ContainerSpec, Mount, Propagation, Resources, Security},
     spec,
     volumes::{self, Volumes},
@@ -123,15 +124,15 @@ impl Starter {
     }
 
     async fn prepare(&self, wanted: &Wanted, attempt: u32) -> Result<ContainerSpec, Failure> {
-        let pod_ip = self.place(|place| place.pod_ip.clone()).await?;
-        let volumes = self.volumes(&pod_ip).await?;
+        let ips = self.place(|place| place.ips.clone()).await?;
+        let volumes = self.volumes(&ips.first).await?;
         let was_pulled = self.image(wanted).await?;
         let tell = async {
             if was_pulled {
                 self.tell_pulled(wanted).await;
             }
         };
-        let spec = self.container_spec(wanted, attempt, &volumes, &pod_ip);
+        let spec = self.container_spec(wanted, attempt, &volumes, &ips);
         let (spec, ()) = tokio::join!(spec, tell);
         let spec = spec?;
         let sandbox_id = self.place(|place| place.id.clone()).await?;
@@ -244,17 +245,17 @@ impl Starter {
         wanted: &Wanted,
         attempt: u32,
         volumes: &Volumes,
-        pod_ip: &str,
+        ips: &Ips,
     ) -> Result<ContainerSpec, Failure> {
         let config_error =
             |message| self.failed(wanted, "CreateContainerConfigError", message, MISSING);
         let rights = self.security(wanted).await.map_err(config_error)?;
-        let variables = self.variables(wanted, pod_ip).await.map_err(config_error)?;
+        let variables = self.variables(wanted, ips).await.map_err(config_error)?;
         let _turn = self.shared.files.lock().await;
         let pod_dir = self.context.pod_dir(&spec::identity(&self.pod).uid);
         let mut mounts = volumes::mounts(wanted, volumes, &variables, &pod_dir)
             .map_err(|error| config_error(describe(&error)))?;
-        let own_files = self.own_files(&mounts, pod_ip);
+        let own_files = self.own_files(&mounts, ips);
         mounts.extend(own_files.map_err(|error| config_error(error.to_string()))?);
         let last_words = termination::mount(&pod_dir, wanted, attempt)
             .map_err(|error| config_error(error.to_string()))?;
@@ -280,11 +281,7 @@ impl Starter {
         }
     }
 
-    async fn variables(
-        &self,
-        wanted: &Wanted,
-        pod_ip: &str,
-    ) -> Result<Vec<(String, String)>, String> {
+    async fn variables(&self, wanted: &Wanted, ips: &Ips) -> Result<Vec<(String, String)>, String> {
         let identity = spec::identity(&self.pod);
         let links = spec::spec(&self.pod).and_then(|spec| spec.enable_service_links);
         let services =
@@ -292,11 +289,10 @@ impl Starter {
         let services = services.map_err(|error| error.to_string())?;
         let sources = sources::fetch(&self.context.objects, &identity, wanted).await;
         let sources = sources.map_err(|error| error.to_string())?;
-        let second_pod_ip = self.context.second_ip(pod_ip);
         let facts = env::Facts {
             pod: &self.pod,
-            pod_ip,
-            second_pod_ip: second_pod_ip.as_deref(),
+            pod_ip: &ips.first,
+            second_pod_ip: ips.second.as_deref(),
             host_ip: &self.context.host_ip,
             second_host_ip: self.context.second_host_ip.as_deref(),
             allocatable: &self.context.ledger.allocatable(),
@@ -355,13 +351,13 @@ impl Starter {
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf`, unless the container mounts its own.
-    fn own_files(&self, mounts: &[Mount], pod_ip: &str) -> std::io::Result<Vec<Mount>> {
+    fn own_files(&self, mounts: &[Mount], ips: &Ips) -> std::io::Result<Vec<Mount>> {
         let directory = self.context.pod_dir(&spec::identity(&self.pod).uid);
         volumes::private_directory(&directory)?;
         let mut wanted = vec![("/etc/resolv.conf", "resolv.conf", self.resolv_conf())];
         if !spec::host_network(&self.pod) {
-            let second = self.context.second_ip(pod_ip);
-            let ips: Vec<_> = [pod_ip].into_iter().chain(second.as_deref()).collect();
+            let ips: Vec<_> =
+                [ips.first.as_str()].into_iter().chain(ips.second.as_deref()).collect();
             let hosts = files::hosts(&self.pod, &ips, &self.context.dns.domain);
             wanted.push(("/etc/hosts", "etc-hosts", hosts));
         }
@@ -413,7 +409,7 @@ impl Starter {
     }
 
     async fn post_start(&self, wanted: &Wanted, id: &str) -> Result<(), String> {
-        let pod_ip = self.place.borrow().pod_ip.clone().unwrap_or_default();
+        let pod_ip = self.place.borrow().ips.clone().unwrap_or_default().first;
         let (context, pod) = (self.context.clone(), self.pod.clone());
         Hooked { context, pod, pod_ip, wanted: wanted.clone(), id: id.to_owned() }
             .post_start()

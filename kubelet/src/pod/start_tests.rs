@@ -12,7 +12,8 @@ fn starter(context: Context, mut spec: Value) -> Starter {
     spec["containers"] = json!([{"name": "main", "image": "busybox:1"}]);
     let metadata = json!({"name": "web", "namespace": "default", "uid": "u"});
     let pod = json!({"metadata": metadata, "spec": spec});
-    let place = Place::new("s".to_owned(), "10.244.0.2".to_owned());
+    let ips = Ips { first: "10.244.0.2".to_owned(), second: Some("fd00:10:244::2".to_owned()) };
+    let place = Place::new("s".to_owned(), ips);
     Starter {
         context: Arc::new(context),
         pod: serde_json::from_value(pod).unwrap(),
@@ -75,6 +76,18 @@ async fn a_container_is_told_of_services_unless_its_pod_wants_no_links() {
     assert_eq!(told(json!({})).await, [true, true]);
     assert_eq!(told(json!({"enableServiceLinks": true})).await, [true, true]);
     assert_eq!(told(json!({"enableServiceLinks": false})).await, [true, false]);
+}
+
+#[tokio::test]
+async fn a_container_is_told_the_addresses_of_both_families() {
+    let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let runtime = Arc::new(Fake::with_images(&["busybox:1"]));
+    let context = Context::fake(control_plane.client(), runtime, root.path().to_owned());
+    let starter = starter(context, json!({}));
+    let wanted = spec::container(&starter.pod, "main").unwrap();
+    starter.start(&wanted, 0, ready(()), &CancellationToken::new()).await.unwrap();
+    let hosts = std::fs::read_to_string(starter.context.pod_dir("u").join("etc-hosts")).unwrap();
+    assert!(hosts.contains("10.244.0.2\tweb") && hosts.contains("fd00:10:244::2\tweb"), "{hosts}");
 }
 
 #[tokio::test]

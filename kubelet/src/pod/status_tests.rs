@@ -48,7 +48,7 @@ fn container(name: &str, attempt: u32, state: State) -> Container {
         attempt,
         hash: String::new(),
         sandbox_id: "POD0".to_owned(),
-        address: None,
+        addresses: None,
         image: "busybox:1".to_owned(),
         image_id: "sha256:0".to_owned(),
         state,

@@ -10,7 +10,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,8 +38,13 @@ use super::{
     termination::Messages,
 };
 use crate::{
-    admission::Admission, context::Context, network::PortMapping, probe::Probes,
-    runtime::observed::Observed, spec, usage::running::Entry,
+    admission::Admission,
+    context::Context,
+    network::{Ips, PodAddresses, PortMapping},
+    probe::Probes,
+    runtime::observed::Observed,
+    spec,
+    usage::running::Entry,
 };
 
 /// Until it is told that a pod is connected whose containers take longer to start than they should.
@@ -307,7 +311,7 @@ impl Worker {
             let latest = observed.latest(name).filter(|latest| latest.is_running());
             latest.is_none_or(|latest| unhealthy.contains_key(&latest.id))
         });
-        let pod_ip = self.pod_ip(pod, observed);
+        let pod_ip = self.ips(pod, observed).map(|ips| ips.first);
         let (context, wake) = (&self.context, &self.wake);
         self.probes.follow(context, wake, &update.pod, observed, pod_ip.as_deref(), stops);
         let runs = !stops && observed.running().next().is_some();
@@ -329,7 +333,7 @@ impl Worker {
             failures: &self.failures,
             starting: &self.starts.names(),
             connecting: self.operations.connect(),
-            address: self.address(pod, observed),
+            addresses: self.addresses(pod, observed),
             publish_ports: self.context.publish_ports,
             published: self.published.as_deref(),
             left: self.left,
@@ -344,17 +348,19 @@ impl Worker {
         self.updates.borrow().pod.clone()
     }
 
-    pub(super) fn pod_ip(&self, pod: &Pod, observed: &Observed) -> Option<String> {
+    pub(super) fn ips(&self, pod: &Pod, observed: &Observed) -> Option<Ips> {
         if spec::host_network(pod) {
-            return observed.sandbox().map(|_| self.context.host_ip.clone());
+            return observed.sandbox().map(|_| self.context.host_ips());
         }
-        self.address(pod, observed).map(|address| address.to_string())
+        self.addresses(pod, observed).map(Ips::from)
     }
 
-    /// The address in the pod network of a pod that has a sandbox.
-    fn address(&self, pod: &Pod, observed: &Observed) -> Option<Ipv4Addr> {
+    /// The addresses in the pod network of a pod that has a sandbox.
+    fn addresses(&self, pod: &Pod, observed: &Observed) -> Option<PodAddresses> {
         let sandbox = observed.sandbox().filter(|_| !spec::host_network(pod))?;
-        sandbox.address.or_else(|| self.context.network.address(&spec::identity(pod).uid))
+        let network = &self.context.network;
+        let made_for = sandbox.addresses.map(|addresses| network.valid(addresses));
+        made_for.or_else(|| network.addresses(&spec::identity(pod).uid))
     }
 }
 

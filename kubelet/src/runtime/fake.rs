@@ -269,7 +269,7 @@ pub(crate) fn blank(name: &str) -> Container {
         attempt: 0,
         hash: String::new(),
         sandbox_id: String::new(),
-        address: None,
+        addresses: None,
         image: String::new(),
         image_id: String::new(),
         state: State::Created,
@@ -320,8 +320,8 @@ impl Runtime for Fake {
         Ok(self.add(Container {
             pod: spec.pod.clone(),
             attempt: spec.attempt,
-            address: match spec.network {
-                SandboxNetwork::Private(address) => address,
+            addresses: match spec.network {
+                SandboxNetwork::Private(addresses) => addresses,
                 SandboxNetwork::Host => None,
             },
             ..blank(labels::SANDBOX_NAME)

@@ -24,6 +24,8 @@ pub const SANDBOX_ID: &str = "io.kubernetes.sandbox.id";
 pub const NODE: &str = "io.minik8s.node";
 /// Label of a sandbox: the pod's address, if it was known before. The truth about which addresses are in use.
 pub const ADDRESS: &str = "io.minik8s.pod.address";
+/// Label of a sandbox: the pod's address of IPv6 beside it, if it was made with one.
+pub const SECOND_ADDRESS: &str = "io.minik8s.pod.second-address";
 
 /// The pod a container belongs to, as its labels say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,7 +13,6 @@ pub mod process;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     path::PathBuf,
 };
 
@@ -25,6 +24,8 @@ use futures::stream::BoxStream;
 use tokio::net::TcpStream;
 
 use self::process::{Command, Exec, Size, Streams, Terminal};
+
+use crate::network::PodAddresses;
 
 pub use self::{error::RuntimeError, labels::PodIdentity};
 
@@ -72,8 +73,8 @@ pub struct Container {
     pub hash: String,
     /// The sandbox it joined; empty for a sandbox.
     pub sandbox_id: String,
-    /// The address given to the pod, on sandboxes made for one.
-    pub address: Option<Ipv4Addr>,
+    /// The addresses given to the pod, on sandboxes made for some.
+    pub addresses: Option<PodAddresses>,
     /// The image as the spec names it.
     pub image: String,
     /// The image's id.
@@ -113,9 +114,9 @@ impl Container {
 pub enum SandboxNetwork {
     /// The node's own network.
     Host,
-    /// A network namespace of its own, which the pod network then connects, with this address if it is
+    /// A network namespace of its own, which the pod network then connects, with these addresses if they are
     /// known yet.
-    Private(Option<Ipv4Addr>),
+    Private(Option<PodAddresses>),
 }
 
 /// The sandbox to make.

@@ -9,6 +9,7 @@ mod usage;
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     process::Command,
     sync::{
         Arc, Once,
@@ -106,12 +107,12 @@ impl Node {
 
     /// A sandbox on the bridge; gives its id and address.
     async fn sandbox(&self, pod: &PodIdentity) -> (String, String) {
-        let address = self.bridge.reserve(&pod.uid).unwrap();
+        let addresses = self.bridge.reserve(&pod.uid).unwrap();
         let spec = SandboxSpec {
             pod: pod.clone(),
             attempt: 0,
             hostname: pod.name.clone(),
-            network: SandboxNetwork::Private(address),
+            network: SandboxNetwork::Private(addresses),
             host_ipc: false,
             host_pid: false,
             sysctls: BTreeMap::new(),
@@ -122,8 +123,8 @@ impl Node {
         let (pod, sandbox) = (pod.clone(), id.clone());
         let attachment = Attachment { pod, sandbox, pid, ports: Vec::new() };
         let attached = self.bridge.attach(&attachment).await.unwrap();
-        assert_eq!(Some(attached), address);
-        (id, attached.to_string())
+        assert_eq!(Some(attached), addresses);
+        (id, attached.v4.to_string())
     }
 
     async fn run(&self, pod: &PodIdentity, sandbox: &str, script: &str) -> String {
@@ -411,10 +412,11 @@ async fn a_bridge_that_starts_again_leaves_its_pods_connected() {
     let (sandbox, address) = node.sandbox(&pod).await;
     node.run(&pod, &sandbox, SERVE).await;
     let again = Bridge::new(&node.name, network(PODS), network(SERVICES));
-    let address_held = Some(address.parse().unwrap());
-    let held = [Held { pod: pod.uid.clone(), address: address_held, ..Held::default() }];
+    let v4: Ipv4Addr = address.parse().unwrap();
+    let addresses = Some(v4.into());
+    let held = [Held { pod: pod.uid.clone(), addresses, ..Held::default() }];
     again.start(network("10.219.13.0/24"), &held).await.unwrap();
-    assert_ne!(again.reserve("another").unwrap().unwrap().to_string(), address);
+    assert_ne!(again.reserve("another").unwrap().unwrap().v4, v4);
     let target = format!("{address}:80");
     let connect = async || tokio::net::TcpStream::connect(&target).await.map(drop);
     wait::until("the pod answers", connect).await;

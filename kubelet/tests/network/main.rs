@@ -7,13 +7,16 @@ mod cni;
 mod weave;
 
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     process::{Child, Command},
 };
 
 use component::dual_stack::DualStack;
 use kubelet::{
-    network::{Attachment, Expected, Held, NodeNetwork, PodNetwork, PortMapping, bridge::Bridge},
+    network::{
+        Attachment, Expected, Held, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
+        bridge::Bridge,
+    },
     runtime::PodIdentity,
 };
 use nix::sched::{CloneFlags, unshare};
@@ -87,9 +90,9 @@ impl Sandbox {
     }
 
     /// As the API server has that pod.
-    fn expected(&self, uid: &str, address: Ipv4Addr, ports: Vec<PortMapping>) -> Expected {
+    fn expected(&self, uid: &str, addresses: PodAddresses, ports: Vec<PortMapping>) -> Expected {
         let label = format!("default/{uid}");
-        Expected { pod: uid.to_owned(), label, pid: self.pid(), address, ports }
+        Expected { pod: uid.to_owned(), label, pid: self.pid(), addresses, ports }
     }
 }
 
@@ -100,8 +103,8 @@ impl Drop for Sandbox {
     }
 }
 
-fn held(pod: &str, address: Ipv4Addr) -> Held {
-    Held { pod: pod.to_owned(), address: Some(address), ..Held::default() }
+fn held(pod: &str, addresses: PodAddresses) -> Held {
+    Held { pod: pod.to_owned(), addresses: Some(addresses), ..Held::default() }
 }
 
 fn port(protocol: &str, host_port: u16) -> PortMapping {
@@ -120,7 +123,7 @@ fn what_others_of_the_host_take_away_comes_back() {
         let bridge = started("n1", "10.219.1.0/24").await;
         let sandbox = Sandbox::start();
         let address = bridge.attach(&sandbox.of("a")).await.unwrap();
-        assert_eq!(bridge.address("a"), Some(address));
+        assert_eq!(bridge.addresses("a"), Some(address));
         bridge.host_ports("a", vec![port("tcp", 8080)]).await.unwrap();
         let before = state(&bridge);
         for expected in
@@ -295,9 +298,9 @@ fn pods_of_two_stacks_have_an_address_of_each_and_are_reached_by_both() {
         let (a, b) = (Sandbox::start(), Sandbox::start());
         let address = bridge.attach(&a.of("a")).await.unwrap();
         let other = bridge.attach(&b.of("b")).await.unwrap();
-        let second = |of| bridge.second_address(of).unwrap().to_string();
+        let second = |of: PodAddresses| of.v6.unwrap().to_string();
         assert_eq!([second(address), second(other)], ["fd00:10:219:1::2", "fd00:10:219:1::3"]);
-        for to in [other.to_string(), second(other)] {
+        for to in other.iter() {
             sh(&format!("nsenter -t {} -n busybox ping -c 1 -W 5 {to}", a.pid()));
         }
         sh("busybox ping -c 1 -W 5 fd00:10:219:1::2");
@@ -306,12 +309,13 @@ fn pods_of_two_stacks_have_an_address_of_each_and_are_reached_by_both() {
         // None that no policy knows.
         let own = sh(&format!("nsenter -t {} -n ip -6 -o address show dev eth0", a.pid()));
         assert!(own.lines().count() == 1 && own.contains("fd00:10:219:1::2/64"), "{own}");
-        let led = PortMapping { pod_ip: address, ..port("tcp", 8080) };
-        bridge.host_ports("a", vec![led.clone()]).await.unwrap();
+        let led = address.iter().map(|pod_ip| PortMapping { pod_ip, ..port("tcp", 8080) });
+        let led: Vec<_> = led.collect();
+        bridge.host_ports("a", led.clone()).await.unwrap();
         let to_pod = "--dport 8080 -j DNAT --to-destination [fd00:10:219:1::2]:80";
         assert!(sh("ip6tables-save").contains(to_pod), "{}", sh("ip6tables-save"));
 
-        let running = vec![a.expected("a", address, vec![led])];
+        let running = vec![a.expected("a", address, led)];
         let all = ["a", "b"].map(str::to_owned).into();
         let node = NodeNetwork { cidr, running, unsettled: Vec::new(), all };
         let checked = async || bridge.differences(&node).await.unwrap();
@@ -331,6 +335,10 @@ fn pods_of_two_stacks_have_an_address_of_each_and_are_reached_by_both() {
         sh(&format!("nsenter -t {} -n ip -6 route del default", a.pid()));
         let told: Vec<_> = checked().await.into_iter().map(|it| it.message).collect();
         assert_eq!(told, ["default/a has no way out by fd00:10:219:1::1"]);
+
+        // The node speaks to them from the address of the link that leads there.
+        let source = sh("ip -6 route get fd00:10:219:1::2");
+        assert!(source.contains("src fd00:10:219:1::1 "), "{source}");
 
         // Who takes the address of another node's pod is not heard.
         sh(&format!(
@@ -388,11 +396,9 @@ fn host_ports_of_running_pods_outlive_the_kubelet() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;
         let address = bridge.reserve("a").unwrap().unwrap();
+        let pod_ip = IpAddr::V4(address.v4);
         let other = PortMapping { pod_ip: [10, 219, 1, 9].into(), ..port("tcp", 8081) };
-        bridge
-            .host_ports("a", vec![PortMapping { pod_ip: address, ..port("tcp", 8080) }])
-            .await
-            .unwrap();
+        bridge.host_ports("a", vec![PortMapping { pod_ip, ..port("tcp", 8080) }]).await.unwrap();
         bridge.host_ports("gone", vec![other]).await.unwrap();
         let again = Bridge::new("n1", network("10.219.0.0/16"), network("10.119.0.0/16"));
         let running = [held("a", address)];
@@ -427,7 +433,7 @@ fn a_port_that_was_chosen_outlives_sandboxes_and_the_kubelet() {
         let bridge = started("n1", "10.219.1.0/24").await;
         sh("ip link set lo up");
         let address = bridge.reserve("a").unwrap().unwrap();
-        let any = PortMapping { pod_ip: address, ..port("tcp", 0) };
+        let any = PortMapping { pod_ip: IpAddr::V4(address.v4), ..port("tcp", 0) };
         let settle = async |bridge: &Bridge| {
             let settled = bridge.host_ports("a", vec![any.clone()]).await.unwrap();
             let rule = format!("--dport {} ", settled[0].host_port);

@@ -1,6 +1,6 @@
 //! Weave Net, for which a program stands in that makes links in its place.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt, path::Path};
 
 use kubelet::network::{Held, NodeNetwork, PodNetwork, weave::Weave};
 use tempfile::TempDir;
@@ -66,9 +66,10 @@ fn the_node_joins_weave_and_sandboxes_are_attached_until_they_end() {
         program.know("a", &a);
         program.know("b", &b);
         let address = weave.attach(&a.of("a")).await.unwrap();
-        assert_eq!((weave.address("a"), address), (Some(address), [10, 219, 1, 2].into()));
+        assert_eq!(weave.addresses("a"), Some(address));
+        assert_eq!(address, Ipv4Addr::new(10, 219, 1, 2).into());
         let other = weave.attach(&b.of("b")).await.unwrap();
-        reaches(&a, &other.to_string());
+        reaches(&a, &other.v4.to_string());
         // What is no pod is reached by the node.
         sh("ip addr add 10.119.0.9/32 dev lo");
         reaches(&a, "10.119.0.9");
@@ -121,7 +122,7 @@ fn pods_are_attached_again_where_weave_was_reset() {
         drop(gone);
         let node = NodeNetwork {
             cidr: network("10.219.1.0/24"),
-            running: vec![a.expected("a", [10, 219, 1, 2].into(), Vec::new())],
+            running: vec![a.expected("a", Ipv4Addr::new(10, 219, 1, 2).into(), Vec::new())],
             unsettled: Vec::new(),
             all: ["a", "b", "gone"].map(str::to_owned).into(),
         };

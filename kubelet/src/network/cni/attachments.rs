@@ -4,12 +4,12 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File, Permissions},
     io::{self, Write},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::PathBuf,
 };
 
-use ipnet::Ipv4Net;
+use component::dual_stack::DualStack;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -43,13 +43,12 @@ impl Attached {
     pub(super) fn new(
         pod: &Attachment,
         network: Network,
-        cidr: Ipv4Net,
+        cidr: DualStack,
         ports: &[PortMapping],
     ) -> Result<Self, CniError> {
         let path = namespace_path(pod.pid);
-        let ports: Vec<_> = ports.iter().filter(|port| port.host_port > 0).map(port).collect();
-        let ranges = json!([[{"subnet": cidr}]]);
-        let all = [(PORTS, Value::from(ports)), (RANGES, ranges)];
+        let ranges: Vec<_> = cidr.iter().map(|subnet| json!([{"subnet": subnet}])).collect();
+        let all = [(PORTS, Value::from(mappings(ports))), (RANGES, Value::from(ranges))];
         Ok(Self {
             uid: pod.pod.uid.clone(),
             pod_namespace: pod.pod.namespace.clone(),
@@ -103,10 +102,21 @@ impl Attached {
     }
 }
 
+/// Those of both families are one mapping: plugins know which addresses the pod has.
+fn mappings(ports: &[PortMapping]) -> Vec<Value> {
+    let mut mappings = Vec::new();
+    for mapping in ports.iter().filter(|port| port.host_port > 0).map(port) {
+        if !mappings.contains(&mapping) {
+            mappings.push(mapping);
+        }
+    }
+    mappings
+}
+
 fn port(port: &PortMapping) -> Value {
     let PortMapping { protocol, host_ip, host_port, pod_port, .. } = port;
     let mut value = json!({"hostPort": host_port, "containerPort": pod_port, "protocol": protocol});
-    if let Some(address) = host_ip.filter(|address| !address.is_unspecified()) {
+    if let Some(address) = host_ip {
         value["hostIP"] = json!(address);
     }
     value
@@ -118,7 +128,7 @@ fn read_port(value: &Value) -> Option<PortMapping> {
         protocol: value["protocol"].as_str()?.to_owned(),
         host_ip: value["hostIP"].as_str().and_then(|address| address.parse().ok()),
         host_port: number("hostPort")?,
-        pod_ip: Ipv4Addr::UNSPECIFIED,
+        pod_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         pod_port: number("containerPort")?,
     })
 }

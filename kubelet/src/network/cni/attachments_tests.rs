@@ -21,12 +21,16 @@ fn attached(uid: &str, host_port: u16) -> Attached {
         protocol: "tcp".into(),
         host_ip: Some([127, 0, 0, 1].into()),
         host_port,
-        pod_ip: Ipv4Addr::UNSPECIFIED,
+        pod_ip: Ipv4Addr::UNSPECIFIED.into(),
         pod_port: 80,
     };
+    let everywhere = |pod_ip: IpAddr| PortMapping { host_ip: None, pod_ip, ..port.clone() };
+    let both = ["0.0.0.0", "::"].map(|ip| everywhere(ip.parse().unwrap()));
     let unchosen = PortMapping { host_port: 0, ..port.clone() };
     let pod = Attachment { pod, sandbox: "c1".into(), pid, ports: Vec::new() };
-    Attached::new(&pod, network(), "10.1.2.0/24".parse().unwrap(), &[port, unchosen]).unwrap()
+    let cidr = "10.1.2.0/24,fd00:1::/64".parse().unwrap();
+    let [first, second] = both;
+    Attached::new(&pod, network(), cidr, &[port, unchosen, first, second]).unwrap()
 }
 
 #[test]
@@ -40,8 +44,9 @@ fn plugins_are_told_of_the_network_what_was_before_and_what_they_are_able_to() {
     assert_eq!(portmap["prevResult"], json!({"ips": []}));
     let mapping =
         json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": "127.0.0.1"});
-    assert_eq!(portmap["runtimeConfig"], json!({"portMappings": [mapping]}));
-    let ranges = json!({"ipRanges": [[{"subnet": "10.1.2.0/24"}]]});
+    let of_both = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp"});
+    assert_eq!(portmap["runtimeConfig"], json!({"portMappings": [mapping, of_both]}));
+    let ranges = json!({"ipRanges": [[{"subnet": "10.1.2.0/24"}], [{"subnet": "fd00:1::/64"}]]});
     assert_eq!(told(2, None)["runtimeConfig"], ranges);
     assert_eq!(
         pod.arguments(),
@@ -64,7 +69,7 @@ fn what_was_written_is_known_to_the_next_kubelet_until_it_is_removed() {
     let uids = |pods: &Attachments| pods.all().into_iter().map(|pod| pod.uid).collect::<Vec<_>>();
     assert_eq!(uids(&pods), ["a", "b"]);
     assert_eq!(pods.ports("a")[0].host_port, 8080);
-    assert_eq!(pods.ports_of_others("a"), [8081]);
+    assert_eq!(pods.ports_of_others("a"), [8081, 8081]);
     pods.remove("a").unwrap();
     pods.remove("a").unwrap();
     assert_eq!(uids(&read()), ["b"]);

@@ -11,15 +11,14 @@ mod result;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
     path::PathBuf,
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use component::{check::Difference, dual_stack::DualStack};
-use ipnet::Ipv4Net;
-use packet_filter::Family;
+use ipnet::IpNet;
+use packet_filter::{Family, Table};
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
@@ -29,11 +28,10 @@ use self::{
     plugin::{Plugins, Verb},
 };
 use super::{
-    Attachment, CniError, Held, NetworkError, NodeNetwork, PodNetwork, PortMapping,
+    Attachment, CniError, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
     choice::Choices,
     links::Links,
     rules::{self, Chains},
-    wired::short_hash,
 };
 use crate::describe::describe;
 
@@ -55,8 +53,8 @@ pub struct Cni {
     plugins: Plugins,
     attachments: Attachments,
     /// The cluster's networks.
-    pods: Ipv4Net,
-    services: Ipv4Net,
+    pods: DualStack,
+    services: DualStack,
     chains: Chains,
     state: Mutex<State>,
     choices: Mutex<Choices>,
@@ -66,7 +64,7 @@ pub struct Cni {
 
 #[derive(Debug, Default)]
 struct State {
-    cidr: Option<Ipv4Net>,
+    cidr: Option<DualStack>,
     network: Option<Network>,
     /// Pods that an earlier kubelet has connected, and whose sandboxes there are: they are looked at once.
     unchecked: BTreeSet<String>,
@@ -86,14 +84,13 @@ impl Cni {
         services: DualStack,
     ) -> Result<Self, CniError> {
         let attachments = Attachments::read(places.attachments)?;
-        let cluster = short_hash(&format!("{pods} {services}"));
         Ok(Self {
             configurations: places.configurations,
             plugins: Plugins(places.plugins),
             attachments,
-            pods: pods.v4,
-            services: services.v4,
-            chains: Chains::new(&cluster, &short_hash(node)),
+            pods,
+            services,
+            chains: Chains::of(pods, services, node),
             state: Mutex::default(),
             choices: Mutex::default(),
             turns: Mutex::default(),
@@ -111,7 +108,7 @@ impl Cni {
         outcome
     }
 
-    fn network(&self) -> Result<(Network, Ipv4Net), NetworkError> {
+    fn network(&self) -> Result<(Network, DualStack), NetworkError> {
         let state = self.state.lock();
         state.network.clone().zip(state.cidr).ok_or(NetworkError::NotReady)
     }
@@ -120,11 +117,25 @@ impl Cni {
     /// or for pods passes Docker's policy.
     async fn host(&self) -> Result<(), NetworkError> {
         let links = Links::open()?;
-        links.blackhole(self.pods.into()).await?;
-        links.blackhole(self.services.into()).await?;
-        let rules = [rules::filter(&self.chains, self.pods.into())];
-        packet_filter::ensure(Family::Ipv4, &rules).await?;
+        for network in self.fenced() {
+            links.blackhole(network).await?;
+        }
+        for (family, table) in self.rules() {
+            packet_filter::ensure(family, &[table]).await?;
+        }
         Ok(())
+    }
+
+    fn fenced(&self) -> Vec<IpNet> {
+        self.pods.iter().chain(self.services.iter()).collect()
+    }
+
+    fn rules(&self) -> Vec<(Family, Table)> {
+        let of = |pods: IpNet| match pods {
+            IpNet::V4(_) => (Family::Ipv4, rules::filter(&self.chains, pods)),
+            IpNet::V6(_) => (Family::Ipv6, rules::filter(&self.chains, pods)),
+        };
+        self.pods.iter().map(of).collect()
     }
 
     // --- Pods ---
@@ -139,17 +150,17 @@ impl Cni {
         turn.lock_owned().await
     }
 
-    async fn add(&self, mut attached: Attached) -> Result<Ipv4Addr, NetworkError> {
+    async fn add(&self, mut attached: Attached) -> Result<PodAddresses, NetworkError> {
         self.attachments.write(&attached)?;
         let mut result = None;
         for plugin in &attached.network.plugins {
             let told = attached.told(plugin, result.as_ref());
             result = self.plugins.call(Verb::Add, &attached, &told).await?.or(result);
         }
-        let address = result.as_ref().and_then(result::address).ok_or(CniError::NoAddress)?;
+        let addresses = result.as_ref().and_then(result::addresses).ok_or(CniError::NoAddress)?;
         attached.result = result;
         self.attachments.write(&attached)?;
-        Ok(address)
+        Ok(addresses)
     }
 
     /// Takes back what was asked for a pod whose turn it is, in so far as there is something.
@@ -233,7 +244,7 @@ impl PodNetwork for Cni {
         let (there, gone) = self.attachments.all().into_iter().partition::<Vec<_>, _>(is_there);
         let mut state = self.state.lock();
         // Later there may be some whose sandboxes have come since.
-        if state.cidr.replace(cidr.v4).is_none() {
+        if state.cidr.replace(cidr.within(&self.pods)).is_none() {
             state.unchecked = there.into_iter().map(|pod| pod.uid).collect();
             state.leftovers = gone.into_iter().map(|pod| pod.uid).collect();
         }
@@ -252,10 +263,11 @@ impl PodNetwork for Cni {
 
     /// Links and ports of pods are as their plugins say (`CHECK`).
     async fn differences(&self, node: &NodeNetwork) -> Result<Vec<Difference>, NetworkError> {
-        let mut found = Links::open()?.unfenced(&[self.pods.into(), self.services.into()]).await?;
-        let rules = [rules::filter(&self.chains, self.pods.into())];
-        let rules = packet_filter::differences(Family::Ipv4, &rules).await?;
-        found.extend(rules.into_iter().map(|message| Difference::new("rule", message)));
+        let mut found = Links::open()?.unfenced(&self.fenced()).await?;
+        for (family, table) in self.rules() {
+            let rules = packet_filter::differences(family, &[table]).await?;
+            found.extend(rules.into_iter().map(|message| Difference::new("rule", message)));
+        }
         for pod in &node.running {
             let label = &pod.label;
             let message = match self.attachments.get(&pod.pod) {
@@ -279,11 +291,11 @@ impl PodNetwork for Cni {
     }
 
     /// The plugins choose.
-    fn reserve(&self, _: &str) -> Result<Option<Ipv4Addr>, NetworkError> {
+    fn reserve(&self, _: &str) -> Result<Option<PodAddresses>, NetworkError> {
         self.network().map(|_| None)
     }
 
-    async fn attach(&self, pod: &Attachment) -> Result<Ipv4Addr, NetworkError> {
+    async fn attach(&self, pod: &Attachment) -> Result<PodAddresses, NetworkError> {
         let (network, cidr) = self.network()?;
         let uid = &pod.pod.uid;
         let _turn = self.turn(uid).await;
@@ -292,7 +304,7 @@ impl PodNetwork for Cni {
         let ports = self.settle(uid, &network, pod.ports.clone())?;
         let attached = Attached::new(pod, network, cidr, &ports)?;
         match self.add(attached).await {
-            Ok(address) => Ok(address),
+            Ok(addresses) => Ok(addresses),
             Err(error) => {
                 if let Err(error) = self.delete(uid).await {
                     let error = describe(&error);
@@ -303,8 +315,8 @@ impl PodNetwork for Cni {
         }
     }
 
-    fn address(&self, pod: &str) -> Option<Ipv4Addr> {
-        result::address(&self.attachments.get(pod)?.result?)
+    fn addresses(&self, pod: &str) -> Option<PodAddresses> {
+        result::addresses(&self.attachments.get(pod)?.result?)
     }
 
     async fn detach(&self, pod: &str) -> Result<(), NetworkError> {

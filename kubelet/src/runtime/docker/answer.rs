@@ -1,6 +1,6 @@
 //! What the Docker Engine says of containers. Pure.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use api_types::jiff::{SignedDuration, Timestamp};
 use docker::models::{
@@ -8,8 +8,9 @@ use docker::models::{
     EventMessage, HostConfig,
 };
 
-use crate::runtime::{
-    Container, Exit, ImageStore, Resources, RuntimeEvent, State, Summary, labels,
+use crate::{
+    network::PodAddresses,
+    runtime::{Container, Exit, ImageStore, Resources, RuntimeEvent, State, Summary, labels},
 };
 
 /// Docker's own store: there is no such folder of layers if containerd keeps the images.
@@ -40,7 +41,7 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
         attempt: mark(labels::RESTART_COUNT).parse().unwrap_or_default(),
         hash: mark(labels::HASH),
         sandbox_id: mark(labels::SANDBOX_ID),
-        address: mark(labels::ADDRESS).parse().ok(),
+        addresses: addresses(&marks),
         image: if image.is_empty() { config.image.unwrap_or_default() } else { image },
         image_id: answer.image.unwrap_or_default(),
         pid: engine_state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0),
@@ -48,6 +49,13 @@ pub(super) fn container(answer: ContainerInspectResponse) -> Option<Container> {
         stop_signal: config.stop_signal.filter(|s| !s.is_empty()).unwrap_or("SIGTERM".into()),
         resources: answer.host_config.as_ref().map(resources).unwrap_or_default(),
     })
+}
+
+/// Those that a sandbox was made for.
+fn addresses(marks: &HashMap<String, String>) -> Option<PodAddresses> {
+    let v4 = marks.get(labels::ADDRESS)?.parse().ok()?;
+    let v6 = marks.get(labels::SECOND_ADDRESS).and_then(|address| address.parse().ok());
+    Some(PodAddresses { v4, v6 })
 }
 
 /// The engine writes 0 for "none".
@@ -98,6 +106,23 @@ pub(super) fn event(message: EventMessage) -> Option<RuntimeEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_has_the_addresses_that_it_was_made_for() {
+        let check = |marks: &[(&str, &str)], expected: &[&str]| {
+            let marks = marks.iter().map(|(name, value)| (*name, *value));
+            let marks = marks.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let found = addresses(&marks);
+            let found =
+                found.iter().flat_map(PodAddresses::iter).map(|address| address.to_string());
+            assert_eq!(found.collect::<Vec<_>>(), expected);
+        };
+        let (first, second) =
+            ((labels::ADDRESS, "10.244.1.2"), (labels::SECOND_ADDRESS, "fd00::2"));
+        check(&[], &[]);
+        check(&[first], &["10.244.1.2"]);
+        check(&[first, second], &["10.244.1.2", "fd00::2"]);
+    }
 
     #[test]
     fn year_one_is_never() {

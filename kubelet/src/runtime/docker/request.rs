@@ -6,9 +6,12 @@ use docker::models::{
 };
 
 use super::Docker;
-use crate::runtime::{
-    ContainerSpec, LogLimits, Mount, Propagation, Resources, SandboxNetwork, SandboxSpec, Seccomp,
-    Security, labels,
+use crate::{
+    network::PodAddresses,
+    runtime::{
+        ContainerSpec, LogLimits, Mount, Propagation, Resources, SandboxNetwork, SandboxSpec,
+        Seccomp, Security, labels,
+    },
 };
 
 const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
@@ -21,9 +24,10 @@ impl Docker {
         let mut marks = labels::identity(&self.node, &spec.pod, labels::SANDBOX_NAME, spec.attempt);
         let (network, hostname) = match spec.network {
             SandboxNetwork::Host => ("host", None),
-            SandboxNetwork::Private(address) => {
-                let address = address.map(|address| address.to_string());
-                marks.extend(address.map(|address| (labels::ADDRESS.to_owned(), address)));
+            SandboxNetwork::Private(addresses) => {
+                let names = [labels::ADDRESS, labels::SECOND_ADDRESS].map(str::to_owned);
+                let addresses = addresses.iter().flat_map(PodAddresses::iter);
+                marks.extend(names.into_iter().zip(addresses.map(|address| address.to_string())));
                 ("none", Some(spec.hostname.clone()))
             }
         };
