@@ -20,7 +20,7 @@
 #   --dns-upstream ADDRESS,…   whom it asks for names that are not the cluster's (whom this machine asks)
 #   --ingress-host-ports       serve Ingresses at ports 80 and 443 of this machine's own address, too
 #   --proxy-mode MODE          what carries Services: nginx, one for each, or nftables, the kernel (nginx); it may be changed while the cluster runs (hosts that join go by it from when they do)
-#   --load-balancer-pool CIDR|FIRST-LAST,…  free addresses of this machine's network, for Services of the type LoadBalancer (none)
+#   --load-balancer-pool CIDR|FIRST-LAST,…  free addresses of this machine's network, of IPv4, IPv6 or both, for Services of the type LoadBalancer (none)
 #   --nginx FORM               whether each Service has an nginx, or those of a host one together: per-service or shared, which takes less memory (per-service); it may be changed as --proxy-mode
 #   --network-plugin PLUGIN    how pods are connected, here and on hosts that join: bridge, weave (Weave Net, whose program has to be there) or cni (the plugins of /etc/cni/net.d) (bridge)
 #   --nodes N       so many kubelets on this machine (1)

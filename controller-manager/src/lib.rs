@@ -39,7 +39,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use component::network::Networks;
 use component::{Check, Replica, ReplicaArgs, Runtime};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use listwatch::ListWatch;
 use load_balancer_pool::{AddressRange, Pool};
 use tokio::task::JoinSet;
@@ -76,7 +76,8 @@ pub struct Args {
     /// The virtual IPs of Services, as the API server is told them
     #[arg(long, value_name = "CIDR[,CIDR]", default_value = "10.96.0.0/16")]
     service_cidr: Networks,
-    /// The addresses that Services of the type LoadBalancer without a loadBalancerClass get: free ones of the nodes' network
+    /// The addresses that Services of the type LoadBalancer without a loadBalancerClass get, one of each family that they
+    /// have: free ones of the nodes' networks, of IPv4, IPv6 or both
     #[arg(long, value_name = "CIDR|FIRST-LAST,…", value_delimiter = ',')]
     load_balancer_pool: Vec<AddressRange>,
     /// The authority of the API server's certificate, for the ConfigMap kube-root-ca.crt of every namespace;
@@ -112,7 +113,7 @@ const EXAMPLES: &str = "Examples:
   controller-manager --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 --service-cidr 10.96.0.0/16,fd00:10:96::/108
 
   # Addresses for Services of the type LoadBalancer
-  controller-manager --load-balancer-pool 192.0.2.64/28,192.0.2.100-192.0.2.110";
+  controller-manager --load-balancer-pool 192.0.2.64/28,192.0.2.100-192.0.2.110,2001:db8::40/122";
 
 /// The program: health, leader election, and then all controllers until shutdown.
 ///
@@ -134,8 +135,10 @@ pub async fn main_with(
     controllers: impl Fn(&Context, &mut JoinSet<()>) -> Vec<Registered>,
 ) -> anyhow::Result<()> {
     let ranges = [("--cluster-cidr", args.cluster_cidr), ("--service-cidr", args.service_cidr)];
-    let ranges = ranges.into_iter().filter_map(|(flag, range)| Some((flag, range.v4()?)));
-    let others: Vec<_> = ranges.chain(reserved(&args.reserved_addresses)).collect();
+    let ranges = ranges.into_iter().flat_map(|(flag, both)| both.iter().map(move |it| (flag, it)));
+    let reserved = args.reserved_addresses.iter();
+    let reserved = reserved.map(|address| ("--reserved-addresses", IpNet::from(*address)));
+    let others: Vec<_> = ranges.chain(reserved).collect();
     let node_prefixes =
         NodePrefixes { v4: args.node_cidr_mask_size, v6: args.node_cidr_mask_size_ipv6 };
     let settings = Settings {
@@ -159,15 +162,6 @@ pub async fn main_with(
         Err(run_with(&context, &metrics, &controllers, &check).await.into())
     };
     REPLICA.run(&args.replica, &runtime, work).await
-}
-
-/// As networks, with the flag.
-fn reserved(addresses: &[IpAddr]) -> impl Iterator<Item = (&'static str, Ipv4Net)> {
-    let addresses = addresses.iter().filter_map(|address| match address {
-        IpAddr::V4(address) => Some(Ipv4Net::from(*address)),
-        IpAddr::V6(_) => None,
-    });
-    addresses.map(|address| ("--reserved-addresses", address))
 }
 
 /// Runs all controllers until dropped, or until one of them fails. Each begins when it has seen what it reads;

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
+use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use api_machinery::IpFamily;
+use ipnet::{IpAddrRange, IpNet, Ipv4AddrRange, Ipv6AddrRange};
 
-/// Ranges of addresses, in the order in which they are used.
+/// Ranges of addresses of either family, in the order in which they are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool(Vec<AddressRange>);
 
-/// Addresses one after another, as `192.0.2.64/28` or `192.0.2.64-192.0.2.79`.
+/// Addresses of one family one after another, as `192.0.2.64/28` or `192.0.2.64-192.0.2.79`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressRange {
     text: String,
-    first: u32,
-    last: u32,
+    first: IpAddr,
+    last: IpAddr,
 }
 
 /// Why a text is no range.
@@ -25,7 +25,7 @@ pub struct AddressRange {
 pub enum RangeFault {
     /// Neither notation.
     #[error(
-        "{0:?} is neither an IPv4 network such as 192.0.2.64/28 nor two addresses such as 192.0.2.64-192.0.2.79"
+        "{0:?} is neither a network such as 192.0.2.64/28 or fd00::40/122 nor two addresses such as 192.0.2.64-192.0.2.79"
     )]
     Form(String),
     /// The first comes after the last.
@@ -45,14 +45,15 @@ pub struct PoolFault {
 }
 
 /// Those of which no host on a network segment may have one.
-const UNUSABLE: [&str; 3] = ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"];
+const UNUSABLE: [&str; 6] =
+    ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/8", "fe80::/10", "ff00::/8"];
 
 impl Pool {
     /// `others`: which networks may not be meant, each with its flag.
     ///
     /// # Errors
     /// An address would be somebody else's, or nobody's.
-    pub fn new(ranges: Vec<AddressRange>, others: &[(&str, Ipv4Net)]) -> Result<Self, PoolFault> {
+    pub fn new(ranges: Vec<AddressRange>, others: &[(&str, IpNet)]) -> Result<Self, PoolFault> {
         for range in &ranges {
             let flag = others.iter().find(|(_, other)| range.overlaps(*other));
             let flag = flag.map(|(flag, other)| format!("{flag} {other}"));
@@ -71,33 +72,59 @@ impl Pool {
         self.0.is_empty()
     }
 
-    /// The range that has the address.
-    pub(crate) fn range_of(&self, address: Ipv4Addr) -> Option<&AddressRange> {
-        self.0.iter().find(|range| range.numbers().contains(&address.to_bits()))
+    /// Whether it has addresses of this family.
+    pub(crate) fn has(&self, family: IpFamily) -> bool {
+        self.of(family).next().is_some()
     }
 
-    /// The first address that nobody has.
-    pub(crate) fn free(&self, taken: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
-        let mut all = self.0.iter().flat_map(AddressRange::numbers).map(Ipv4Addr::from_bits);
+    /// The range that has the address.
+    pub(crate) fn range_of(&self, address: IpAddr) -> Option<&AddressRange> {
+        self.0.iter().find(|range| range.contains(address))
+    }
+
+    /// The first address of a family that nobody has.
+    pub(crate) fn free(&self, family: IpFamily, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+        let mut all = self.of(family).flat_map(AddressRange::addresses);
         all.find(|address| !taken.contains(address))
     }
+
+    /// What there is of one family, in words.
+    pub(crate) fn text_of(&self, family: IpFamily) -> String {
+        text(self.of(family))
+    }
+
+    fn of(&self, family: IpFamily) -> impl Iterator<Item = &AddressRange> {
+        self.0.iter().filter(move |range| IpFamily::of(range.first) == family)
+    }
+}
+
+fn text<'a>(ranges: impl Iterator<Item = &'a AddressRange>) -> String {
+    let texts: Vec<_> = ranges.map(|range| range.text.as_str()).collect();
+    texts.join(",")
 }
 
 impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let texts: Vec<_> = self.0.iter().map(|range| range.text.as_str()).collect();
-        f.write_str(&texts.join(","))
+        f.write_str(&text(self.0.iter()))
     }
 }
 
 impl AddressRange {
-    fn numbers(&self) -> RangeInclusive<u32> {
-        self.first..=self.last
+    fn addresses(&self) -> IpAddrRange {
+        match (self.first, self.last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Ipv4AddrRange::new(first, last).into(),
+            (IpAddr::V6(first), IpAddr::V6(last)) => Ipv6AddrRange::new(first, last).into(),
+            _ => unreachable!("both are of one family"),
+        }
     }
 
-    fn overlaps(&self, network: Ipv4Net) -> bool {
-        let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
-        self.first <= last && first <= self.last
+    /// All addresses of IPv4 come before those of IPv6.
+    fn contains(&self, address: IpAddr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+
+    fn overlaps(&self, network: IpNet) -> bool {
+        self.first <= network.broadcast() && network.network() <= self.last
     }
 }
 
@@ -112,14 +139,17 @@ impl FromStr for AddressRange {
 
     fn from_str(text: &str) -> Result<Self, RangeFault> {
         let form = || RangeFault::Form(text.to_owned());
-        if text.contains('/') {
-            let network = component::network::parse(text)?;
-            let (first, last) = (network.network().to_bits(), network.broadcast().to_bits());
-            return Ok(Self { text: text.to_owned(), first, last });
+        let (first, last) = if text.contains('/') {
+            let network = component::network::parse_any(text)?;
+            (network.network(), network.broadcast())
+        } else {
+            let (first, last) = text.split_once('-').ok_or_else(form)?;
+            let address = |text: &str| text.parse::<IpAddr>().map_err(|_| form());
+            (address(first)?, address(last)?)
+        };
+        if first.is_ipv4() != last.is_ipv4() {
+            return Err(form());
         }
-        let (first, last) = text.split_once('-').ok_or_else(form)?;
-        let number = |text: &str| text.parse().map(Ipv4Addr::to_bits).map_err(|_| form());
-        let (first, last) = (number(first)?, number(last)?);
         if first > last {
             return Err(RangeFault::Reversed(text.to_owned()));
         }
@@ -145,9 +175,14 @@ pub(crate) mod tests {
         for text in ["", "192.0.2.1", "192.0.2.1-", "192.0.2.1-fd00::1", "a-b"] {
             check(text, "nor two addresses such as 192.0.2.64-192.0.2.79");
         }
-        check("192.0.2.9-192.0.2.8", "192.0.2.9-192.0.2.8 ends before it begins");
+        for text in ["192.0.2.9-192.0.2.8", "fd00::2-fd00::1"] {
+            check(text, &format!("{text} ends before it begins"));
+        }
         check("192.0.2.1/28", "192.0.2.1/28 has host bits set; the network is 192.0.2.0/28");
-        check("0.0.0.0/0", "is not an IPv4 network");
+        check("fd00::1/120", "fd00::1/120 has host bits set; the network is fd00::/120");
+        for text in ["0.0.0.0/0", "::/0"] {
+            check(text, "is not a network such as");
+        }
     }
 
     #[test]
@@ -156,6 +191,7 @@ pub(crate) mod tests {
             ("--cluster-cidr", "10.244.0.0/16".parse().unwrap()),
             ("--service-cidr", "10.96.0.0/16".parse().unwrap()),
             ("--reserved-addresses", "192.0.2.70/32".parse().unwrap()),
+            ("--service-cidr", "fd00:96::/112".parse().unwrap()),
         ];
         let check = |text: &str, expected: Option<&str>| {
             let made = Pool::new(vec![text.parse().unwrap()], &others);
@@ -173,19 +209,35 @@ pub(crate) mod tests {
         check("192.0.2.64/28", Some("--reserved-addresses 192.0.2.70/32"));
         check("127.0.0.2-127.0.0.3", Some("127.0.0.0/8, which is no network of hosts"));
         check("255.255.255.255/32", Some("224.0.0.0/3, which is no network of hosts"));
+        check("fd00:95::/112", None);
+        check("fd00:95::ffff-fd00:96::", Some("--service-cidr fd00:96::/112"));
+        check("::ffff:192.0.2.1-::ffff:192.0.2.2", Some("::/8, which is no network of hosts"));
+        check("fe80::5/128", Some("fe80::/10, which is no network of hosts"));
     }
 
     #[test]
     fn all_addresses_of_all_ranges_are_given_in_their_order() {
-        let pool = pool("192.0.2.8/31,192.0.2.1-192.0.2.2");
-        let mut given = Vec::new();
-        while let Some(address) = pool.free(&given.iter().copied().collect()) {
-            given.push(address);
-        }
-        assert_eq!(given, [8, 9, 1, 2].map(|last| Ipv4Addr::new(192, 0, 2, last)));
-        let range = |last| pool.range_of(Ipv4Addr::new(192, 0, 2, last)).map(ToString::to_string);
-        assert_eq!(range(2).as_deref(), Some("192.0.2.1-192.0.2.2"));
-        assert_eq!(range(3), None);
-        assert_eq!(Pool::default().free(&BTreeSet::new()), None);
+        let pool = pool("192.0.2.8/31,fd00::8/127,192.0.2.1-192.0.2.2,fd00::1-fd00::1");
+        let given = |family| {
+            let mut given = Vec::new();
+            while let Some(address) = pool.free(family, &given.iter().copied().collect()) {
+                given.push(address);
+            }
+            given.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(given(IpFamily::V4), [8, 9, 1, 2].map(|last| format!("192.0.2.{last}")));
+        assert_eq!(given(IpFamily::V6), [8, 9, 1].map(|last| format!("fd00::{last}")));
+        let range = |ip: &str| pool.range_of(ip.parse().unwrap()).map(ToString::to_string);
+        assert_eq!(range("192.0.2.2").as_deref(), Some("192.0.2.1-192.0.2.2"));
+        assert_eq!(range("fd00::9").as_deref(), Some("fd00::8/127"));
+        assert_eq!((range("192.0.2.3"), range("fd00::2")), (None, None));
+        assert_eq!(Pool::default().free(IpFamily::V4, &BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn a_large_range_is_given_from_its_beginning() {
+        let (pool, taken) = (pool("fd00::/64"), ["fd00::".parse().unwrap()].into());
+        assert_eq!(pool.free(IpFamily::V6, &taken), Some("fd00::1".parse().unwrap()));
+        assert!(pool.has(IpFamily::V6) && !pool.has(IpFamily::V4));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use api_types::api::core::v1::Service;
+
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IpFamily {
@@ -50,6 +52,21 @@ impl IpFamily {
             Self::V6 => Self::V4,
         }
     }
+}
+
+/// Those of a Service's addresses, the primary one first (Kubernetes: `getAddressTypesForService`).
+#[must_use]
+pub fn families(service: &Service) -> Vec<IpFamily> {
+    let spec = service.spec.as_ref();
+    let named = spec.and_then(|spec| spec.ip_families.as_ref()).into_iter().flatten();
+    let named: Vec<_> = named.filter_map(|name| IpFamily::named(name)).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    // Of an API server that does not say.
+    let ip = spec.and_then(|spec| spec.cluster_ip.as_ref());
+    let of_ip = ip.and_then(|ip| IpFamily::of_text(ip));
+    of_ip.map_or_else(|| IpFamily::ALL.to_vec(), |family| vec![family])
 }
 
 impl fmt::Display for IpFamily {

@@ -1,13 +1,14 @@
 //! The addresses that the cluster itself gives to Services of the type LoadBalancer: for who gives them (the controllers)
 //! and who announces them (kube-proxy) alike.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use api_types::api::core::v1::{Service, ServiceSpec};
 
-/// Of which of our ranges a Service's address is. It says that the address is ours to announce, and to take back.
+/// Of which of our ranges a Service's addresses are. It says that they are ours to announce, and to take back.
 pub const POOL_ANNOTATION: &str = "minik8s.io/load-balancer-pool";
-/// The address that a Service is to have, as `spec.loadBalancerIP`, which Kubernetes deprecates, says it too.
+/// The addresses that a Service is to have, one of a family, with commas between them; as `spec.loadBalancerIP`, which
+/// Kubernetes deprecates, says one.
 pub const ADDRESS_ANNOTATION: &str = "minik8s.io/load-balancer-ip";
 
 /// Whether it is of the type LoadBalancer.
@@ -23,14 +24,14 @@ pub fn is_without_class(service: &Service) -> bool {
     is_balanced(service) && class.unwrap_or_default().is_empty()
 }
 
-/// Our range that its address is from, if it is.
+/// Our ranges that its addresses are from, if they are.
 #[must_use]
 pub fn pool_of(service: &Service) -> Option<&str> {
     service.metadata.annotations.as_ref()?.get(POOL_ANNOTATION).map(String::as_str)
 }
 
 /// The load balancer's addresses, whoever gave them; none unless it is of that type.
-pub fn addresses(service: &Service) -> impl Iterator<Item = Ipv4Addr> {
+pub fn addresses(service: &Service) -> impl Iterator<Item = IpAddr> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let balancer = balancer.filter(|_| is_balanced(service));
     let ingress = balancer.and_then(|it| it.ingress.as_ref()).into_iter().flatten();
@@ -59,8 +60,8 @@ mod tests {
             let found = (is_without_class(&service), addresses(&service).count());
             assert_eq!(found, expected, "{spec}");
         };
-        check(json!({"type": "LoadBalancer"}), (true, 1));
-        check(json!({"type": "LoadBalancer", "loadBalancerClass": "x.example/y"}), (false, 1));
+        check(json!({"type": "LoadBalancer"}), (true, 2));
+        check(json!({"type": "LoadBalancer", "loadBalancerClass": "x.example/y"}), (false, 2));
         check(json!({"type": "NodePort"}), (false, 0));
         check(json!({}), (false, 0));
     }

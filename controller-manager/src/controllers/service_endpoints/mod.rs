@@ -14,7 +14,7 @@ mod wanted_slices;
 
 use std::sync::Arc;
 
-use api_machinery::IpFamily;
+use api_machinery::{IpFamily, ip_family::families};
 use api_types::api::core::v1::{Pod, Service};
 
 use crate::frame::{Change, ObjectKey, WorkQueue};
@@ -44,20 +44,6 @@ fn watch_services_and_pods(informers: &Informers, queue: &Arc<WorkQueue>) {
 
 fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.as_deref() == Some("None"))
-}
-
-/// Those of its addresses, the primary one first (Kubernetes: `getAddressTypesForService`).
-fn families(service: &Service) -> Vec<IpFamily> {
-    let spec = service.spec.as_ref();
-    let named = spec.and_then(|spec| spec.ip_families.as_ref()).into_iter().flatten();
-    let named: Vec<_> = named.filter_map(|name| IpFamily::named(name)).collect();
-    if !named.is_empty() {
-        return named;
-    }
-    // Of an API server that does not say.
-    let ip = spec.and_then(|spec| spec.cluster_ip.as_ref());
-    let of_ip = ip.and_then(|ip| IpFamily::of_text(ip));
-    of_ip.map_or_else(|| IpFamily::ALL.to_vec(), |family| vec![family])
 }
 
 fn primary_family(service: &Service) -> IpFamily {

@@ -1,36 +1,66 @@
-//! Which address a Service gets: a function of the pool, of what it has and wants, and of what others have.
+//! Which addresses a Service gets, one of each family that it has: a function of the pool, of what it has and wants, and of
+//! what others have.
 
-use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use api_machinery::IpFamily;
+use api_machinery::ip_family::families;
 use api_machinery::load_balancer::{ADDRESS_ANNOTATION, addresses, is_without_class};
 use api_types::api::core::v1::{Node, Service};
 
 use crate::frame::Fault;
 use crate::load_balancer_pool::Pool;
 
-/// Why a Service has no address.
+/// What a Service gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// At most one address of each family, its primary one first.
+    pub(super) given: Vec<IpAddr>,
+    /// Why there are not more.
+    pub(super) refused: Refusals,
+}
+
+/// Why a Service has no address of a family.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The Service is of IPv6 alone.
-    #[error("the pool {0} has no IPv6 addresses")]
-    NoIpv6(String),
+    /// There are none of any family that the Service has.
+    #[error("the pool {1} has no {0} addresses")]
+    NoFamily(IpFamily, String),
     /// All are given away.
     #[error("no address of the pool {0} is free")]
     Exhausted(String),
-    /// What is asked for is no IPv4 address.
-    #[error("{0:?} is not an IPv4 address")]
+    /// What is asked for is no address.
+    #[error("{0:?} is not an IP address")]
     NoAddress(String),
+    /// What is asked for is of no use to it.
+    #[error("{0} is of a family that the Service does not have")]
+    ForeignFamily(IpAddr),
+    /// More is asked for than it gets.
+    #[error("{0} is asked for beside another address of its family")]
+    Second(IpAddr),
     /// What is asked for is not to be given.
     #[error("{0} is not in the pool {1}")]
-    NotInPool(Ipv4Addr, String),
+    NotInPool(IpAddr, String),
     /// What is asked for is somebody's.
     #[error("{0} is taken")]
-    Taken(Ipv4Addr),
+    Taken(IpAddr),
 }
 
-impl Fault for Refusal {
+/// One of each family at most.
+#[derive(Clone, Debug, Default, thiserror::Error, PartialEq, Eq)]
+pub(super) struct Refusals(pub(super) Vec<Refusal>);
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join("; "))
+    }
+}
+
+impl Fault for Refusals {
     /// What may help is another Service's, a node's or its own change.
     fn may_pass(&self) -> bool {
         false
@@ -41,9 +71,9 @@ impl Fault for Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     /// Whoever has one of them too has to let it go.
-    firm: BTreeSet<Ipv4Addr>,
+    firm: BTreeSet<IpAddr>,
     /// Not to be given, but who has one of them keeps it: these others will let it go.
-    weak: BTreeSet<Ipv4Addr>,
+    weak: BTreeSet<IpAddr>,
 }
 
 impl Taken {
@@ -64,37 +94,59 @@ impl Taken {
     }
 
     /// These too: they are on their way to others.
-    pub(super) fn and(mut self, promised: impl IntoIterator<Item = Ipv4Addr>) -> Self {
+    pub(super) fn and(mut self, promised: impl IntoIterator<Item = IpAddr>) -> Self {
         self.firm.extend(promised);
         self
     }
 
-    fn is_held(&self, address: Ipv4Addr) -> bool {
+    fn is_held(&self, address: IpAddr) -> bool {
         self.firm.contains(&address)
     }
 
-    fn has(&self, address: Ipv4Addr) -> bool {
+    fn has(&self, address: IpAddr) -> bool {
         self.is_held(address) || self.weak.contains(&address)
     }
 
-    fn all(&self) -> BTreeSet<Ipv4Addr> {
+    fn all(&self) -> BTreeSet<IpAddr> {
         self.firm.union(&self.weak).copied().collect()
     }
 }
 
-/// The address that a Service is to have, which has `current` so far.
-pub(super) fn choose(
-    pool: &Pool,
-    service: &Service,
-    current: Option<Ipv4Addr>,
-    taken: &Taken,
-) -> Result<Ipv4Addr, Refusal> {
-    if !has_ipv4(service) {
-        return Err(Refusal::NoIpv6(pool.to_string()));
+/// What a Service is to have, which has `current` so far.
+pub(super) fn choose(pool: &Pool, service: &Service, current: &[IpAddr], taken: &Taken) -> Choice {
+    let families = families(service);
+    let asked = match asked(service) {
+        Ok(asked) => asked,
+        Err(refusal) => return Choice { refused: Refusals(vec![refusal]), ..Choice::default() },
+    };
+    let mut choice = Choice::default();
+    // What the pool has none of is not missed beside another.
+    let served = families.iter().filter(|it| pool.has(**it) || asked.contains_key(it));
+    for family in served {
+        let current = current.iter().copied().find(|ip| IpFamily::of(*ip) == *family);
+        match choose_one(pool, *family, asked.get(family).copied(), current, taken) {
+            Ok(address) => choice.given.push(address),
+            Err(refusal) => choice.refused.0.push(refusal),
+        }
     }
-    let may_keep = |address: Ipv4Addr| current == Some(address) && !taken.is_held(address);
-    if let Some(asked) = asked(service) {
-        let address = asked.parse().map_err(|_| Refusal::NoAddress(asked.to_owned()))?;
+    let is_served = !choice.given.is_empty() || !choice.refused.0.is_empty();
+    let missing = families.first().filter(|_| !is_served);
+    let foreign = asked.iter().filter(|(family, _)| !families.contains(family));
+    let refused = &mut choice.refused.0;
+    refused.extend(missing.map(|family| Refusal::NoFamily(*family, pool.to_string())));
+    refused.extend(foreign.map(|(_, address)| Refusal::ForeignFamily(*address)));
+    choice
+}
+
+fn choose_one(
+    pool: &Pool,
+    family: IpFamily,
+    asked: Option<IpAddr>,
+    current: Option<IpAddr>,
+    taken: &Taken,
+) -> Result<IpAddr, Refusal> {
+    let may_keep = |address: IpAddr| current == Some(address) && !taken.is_held(address);
+    if let Some(address) = asked {
         if pool.range_of(address).is_none() {
             return Err(Refusal::NotInPool(address, pool.to_string()));
         }
@@ -102,22 +154,25 @@ pub(super) fn choose(
         return is_ours.then_some(address).ok_or(Refusal::Taken(address));
     }
     let kept = current.filter(|it| may_keep(*it) && pool.range_of(*it).is_some());
-    kept.or_else(|| pool.free(&taken.all())).ok_or_else(|| Refusal::Exhausted(pool.to_string()))
+    let given = kept.or_else(|| pool.free(family, &taken.all()));
+    given.ok_or_else(|| Refusal::Exhausted(pool.text_of(family)))
 }
 
-/// One that says nothing does.
-fn has_ipv4(service: &Service) -> bool {
-    let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
-    families.is_none_or(|all| all.is_empty() || all.iter().any(|family| family == "IPv4"))
-}
-
-/// The annotation, or else the field that Kubernetes deprecates.
-fn asked(service: &Service) -> Option<&str> {
+/// What it asks for, by the annotation or else by the field that Kubernetes deprecates.
+fn asked(service: &Service) -> Result<BTreeMap<IpFamily, IpAddr>, Refusal> {
     let annotations = service.metadata.annotations.as_ref();
     let annotation = annotations.and_then(|all| all.get(ADDRESS_ANNOTATION));
     let field = service.spec.as_ref().and_then(|spec| spec.load_balancer_ip.as_ref());
-    let mut texts = [annotation, field].into_iter().flatten().map(String::as_str);
-    texts.find(|text| !text.is_empty())
+    let mut texts = [annotation, field].into_iter().flatten().map(|text| text.trim());
+    let Some(text) = texts.find(|text| !text.is_empty()) else { return Ok(BTreeMap::new()) };
+    let mut asked = BTreeMap::new();
+    for text in text.split(',').map(str::trim) {
+        let address: IpAddr = text.parse().map_err(|_| Refusal::NoAddress(text.to_owned()))?;
+        if asked.insert(IpFamily::of(address), address).is_some() {
+            return Err(Refusal::Second(address));
+        }
+    }
+    Ok(asked)
 }
 
 fn seniority(service: &Service) -> impl Ord {
@@ -125,14 +180,14 @@ fn seniority(service: &Service) -> impl Ord {
     (metadata.creation_timestamp.clone(), metadata.namespace.clone(), metadata.name.clone())
 }
 
-fn external_ips(service: &Service) -> impl Iterator<Item = Ipv4Addr> {
+fn external_ips(service: &Service) -> impl Iterator<Item = IpAddr> {
     let spec = service.spec.as_ref();
     let ips = spec.and_then(|spec| spec.external_ips.as_ref()).into_iter().flatten();
     ips.filter_map(|ip| ip.parse().ok())
 }
 
 /// All that a node says it has.
-pub(super) fn of_node(node: &Node) -> impl Iterator<Item = Ipv4Addr> {
+pub(super) fn of_node(node: &Node) -> impl Iterator<Item = IpAddr> {
     let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
     addresses.filter_map(|address| address.address.parse().ok())
 }
@@ -160,16 +215,27 @@ pub(super) mod tests {
         .unwrap()
     }
 
+    /// What is given, and why there is not more.
+    fn chosen(of: &str, service: &Service, taken: &Taken) -> (String, String) {
+        let current: Vec<_> = addresses(service).collect();
+        let Choice { given, refused } = choose(&pool(of), service, &current, taken);
+        let given: Vec<_> = given.iter().map(ToString::to_string).collect();
+        (given.join(" "), refused.to_string())
+    }
+
     fn check(service: &Service, others: &[Service], expected: Result<&str, &str>) {
         let node =
             json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.3"}]}});
         let nodes = [Arc::new(serde_json::from_value(node).unwrap())];
         let all: Vec<_> = others.iter().chain([service]).cloned().map(Arc::new).collect();
         let taken = Taken::for_one(service, &all, &nodes);
-        let chosen =
-            choose(&pool("192.0.2.1-192.0.2.4"), service, addresses(service).next(), &taken);
-        let chosen = chosen.map(|ip| ip.to_string()).map_err(|why| why.to_string());
-        assert_eq!(chosen.as_deref().map_err(String::as_str), expected);
+        let (given, refused) = chosen("192.0.2.1-192.0.2.4", service, &taken);
+        let chosen = match (given.as_str(), refused.as_str()) {
+            (given, "") => Ok(given),
+            ("", why) => Err(why),
+            both => panic!("{both:?}"),
+        };
+        assert_eq!(chosen, expected);
     }
 
     #[test]
@@ -202,7 +268,7 @@ pub(super) mod tests {
         let other = service(10, &json!({}), &["192.0.2.4"]);
         check(&asking("192.0.2.4"), &[other], Err("192.0.2.4 is taken"));
         check(&asking("192.0.2.9"), &[], Err("192.0.2.9 is not in the pool 192.0.2.1-192.0.2.4"));
-        check(&asking("x"), &[], Err("\"x\" is not an IPv4 address"));
+        check(&asking("x"), &[], Err("\"x\" is not an IP address"));
         let mut annotated = asking("192.0.2.1");
         let annotation = (ADDRESS_ANNOTATION.to_owned(), "192.0.2.2".to_owned());
         annotated.metadata.annotations = Some([annotation].into());
@@ -210,10 +276,47 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_service_of_ipv6_alone_gets_none() {
-        let of = |families: &[&str]| service(9, &json!({"ipFamilies": families}), &[]);
-        check(&of(&["IPv6"]), &[], Err("the pool 192.0.2.1-192.0.2.4 has no IPv6 addresses"));
-        check(&of(&["IPv6", "IPv4"]), &[], Ok("192.0.2.1"));
+    fn a_service_gets_an_address_of_each_family_that_it_and_the_pool_have() {
+        const BOTH: &str = "192.0.2.1/32,fd00::1-fd00::2";
+        let of =
+            |families: &[&str], ips: &[&str]| service(9, &json!({"ipFamilies": families}), ips);
+        let asking = |text: &str, mut service: Service| {
+            let annotation = (ADDRESS_ANNOTATION.to_owned(), text.to_owned());
+            service.metadata.annotations = Some([annotation].into());
+            service
+        };
+        let check_with =
+            |pool: &str, service: &Service, others: &[Service], given: &str, refused: &str| {
+                let all: Vec<_> = others.iter().cloned().map(Arc::new).collect();
+                let taken = Taken::for_one(service, &all, &[]);
+                let (found, why) = chosen(pool, service, &taken);
+                assert_eq!((found.as_str(), why.as_str()), (given, refused), "{service:?}");
+            };
+        let check = |service: &Service, given: &str, refused: &str| {
+            check_with(BOTH, service, &[], given, refused);
+        };
+        let dual = |ips: &[&str]| of(&["IPv4", "IPv6"], ips);
+        check(&of(&["IPv6"], &[]), "fd00::1", "");
+        check(&of(&["IPv6", "IPv4"], &[]), "fd00::1 192.0.2.1", "");
+        check(&dual(&[]), "192.0.2.1 fd00::1", "");
+        // Each is kept by itself.
+        check(&dual(&["fd00::2"]), "192.0.2.1 fd00::2", "");
+        check(&of(&["IPv4"], &["192.0.2.1", "fd00::2"]), "192.0.2.1", "");
+        check(&asking("fd00::2", dual(&["192.0.2.1", "fd00::1"])), "192.0.2.1 fd00::2", "");
+        check(&asking(" fd00::2, 192.0.2.1", dual(&[])), "192.0.2.1 fd00::2", "");
+        let why = "fd00::3 is not in the pool 192.0.2.1/32,fd00::1-fd00::2";
+        check(&asking("192.0.2.1,fd00::3", dual(&[])), "192.0.2.1", why);
+        let why = "fd00::2 is asked for beside another address of its family";
+        check(&asking("fd00::1,fd00::2", dual(&[])), "", why);
+        let why = "fd00::1 is of a family that the Service does not have";
+        check(&asking("192.0.2.1,fd00::1", of(&["IPv4"], &[])), "192.0.2.1", why);
+        let other = service(1, &json!({"ipFamilies": ["IPv4"]}), &["192.0.2.1"]);
+        let why = "no address of the pool 192.0.2.1/32 is free";
+        check_with(BOTH, &dual(&[]), &[other], "fd00::1", why);
+        // What the pool does not have.
+        check_with("192.0.2.1/32", &dual(&[]), &[], "192.0.2.1", "");
+        let why = "the pool 192.0.2.1/32 has no IPv6 addresses";
+        check_with("192.0.2.1/32", &of(&["IPv6"], &[]), &[], "", why);
     }
 
     #[test]
@@ -233,15 +336,20 @@ pub(super) mod tests {
     enum Event {
         Look,
         Ask(Option<u8>),
+        /// It becomes one of these families.
+        Become(&'static [&'static str]),
         Delete,
         /// Somebody writes its status.
         Scribble(u8),
     }
 
+    const FAMILIES: [&[&str]; 3] = [&["IPv4"], &["IPv6"], &["IPv6", "IPv4"]];
+
     fn events() -> impl Strategy<Value = Vec<(u8, Event)>> {
         let event = prop_oneof![
             6 => Just(Event::Look),
             1 => prop::option::of(0..8u8).prop_map(Event::Ask),
+            1 => prop::sample::select(FAMILIES.to_vec()).prop_map(Event::Become),
             1 => Just(Event::Delete),
             1 => (0..8u8).prop_map(Event::Scribble),
         ];
@@ -255,23 +363,26 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn nobody_is_given_what_another_has_and_who_is_left_alone_keeps_his(events in events()) {
-            let pool = pool("192.0.2.1-192.0.2.4");
+            let pool = pool("192.0.2.1-192.0.2.4,fd00::1-fd00::4");
             let mut all: Vec<Service> = Vec::new();
             let look = |all: &mut Vec<Service>, of: usize| {
                 let shown: Vec<_> = all.iter().cloned().map(Arc::new).collect();
                 let taken = Taken::for_one(&all[of], &shown, &[]);
-                let before = addresses(&all[of]).next();
-                let chosen = choose(&pool, &all[of], before, &taken);
+                let before: Vec<_> = addresses(&all[of]).collect();
+                let Choice { given, .. } = choose(&pool, &all[of], &before, &taken);
                 let others = shown.iter().filter(|it| it.metadata.uid != all[of].metadata.uid);
                 let theirs: BTreeSet<_> = others.flat_map(|it| addresses(it)).collect();
-                if let Ok(given) = chosen {
-                    assert!(pool.range_of(given).is_some());
-                    assert!(!theirs.contains(&given) || before == Some(given), "{given} is another's");
+                for given in &given {
+                    assert!(pool.range_of(*given).is_some());
+                    assert!(!theirs.contains(given) || before.contains(given), "{given} is another's");
                 }
-                let text = chosen.map(|it| it.to_string());
-                let ips: Vec<_> = text.iter().map(String::as_str).collect();
+                let families: Vec<_> = given.iter().map(|it| IpFamily::of(*it)).collect();
+                let of_service = super::families(&all[of]);
+                assert!(families.iter().all(|it| of_service.contains(it)));
+                let texts: Vec<_> = given.iter().map(ToString::to_string).collect();
+                let ips: Vec<_> = texts.iter().map(String::as_str).collect();
                 all[of].status = service(0, &json!({}), &ips).status;
-                (before, addresses(&all[of]).next())
+                (before, given)
             };
             for (number, event) in events {
                 let found = all.iter().position(|it| it.metadata.name == Some(format!("s{number}")));
@@ -284,6 +395,10 @@ pub(super) mod tests {
                         look(&mut all, of);
                     }
                     Event::Ask(last) => all[of].spec.as_mut().unwrap().load_balancer_ip = last.map(ip),
+                    Event::Become(families) => {
+                        let families = families.iter().map(|it| (*it).to_owned()).collect();
+                        all[of].spec.as_mut().unwrap().ip_families = Some(families);
+                    }
                     Event::Delete => drop(all.remove(of)),
                     Event::Scribble(last) => all[of].status = service(0, &json!({}), &[&ip(last)]).status,
                 }

@@ -1,8 +1,8 @@
-//! Gives Services of the type LoadBalancer without a class an address of the pool (Kubernetes: `service-lb-controller`, whose
-//! part a cloud plays there), and takes it back. What is taken is read off the Services and nodes themselves. Which
-//! node answers for an address is kube-proxy's business.
+//! Gives Services of the type LoadBalancer without a class addresses of the pool, one of each family (Kubernetes:
+//! `service-lb-controller`, whose part a cloud plays there), and takes them back. What is taken is read off the Services
+//! and nodes themselves. Which node answers for an address is kube-proxy's business.
 //!
-//! Order: a Service gets the finalizer and the mark that its address is ours before it gets the address; without a
+//! Order: a Service gets the finalizer and the mark that its addresses are ours before it gets these; without a
 //! pool, only what bears the mark is looked at, and taken back.
 
 mod allocation;
@@ -10,13 +10,14 @@ mod allocation;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use api_machinery::ip_family::families;
 use api_machinery::load_balancer::{
     POOL_ANNOTATION, addresses, is_balanced, is_without_class, pool_of,
 };
-use api_types::api::core::v1::{Node, Service};
+use api_types::api::core::v1::{LoadBalancerIngress, Node, Service};
 use component::events::{EventType, Recorder};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -30,7 +31,7 @@ use crate::frame::{
 use crate::informers::Informers;
 use crate::load_balancer_pool::Pool;
 
-use self::allocation::{Refusal, Taken, choose, of_node};
+use self::allocation::{Choice, Refusals, Taken, choose, of_node};
 
 const NAME: &str = "service-lb-controller";
 /// Kubernetes' own: the Service stays until its address is back.
@@ -58,7 +59,7 @@ fn watch(services: &Arc<Informer<Service>>, nodes: &Informer<Node>, queue: &Arc<
         change.latest().iter().for_each(|service| wanted.add(ObjectKey::of(&service.metadata)));
         let lets_go = change.old.as_deref().is_some_and(|old| lets_go(old, change.new.as_deref()));
         let Some(all) = all.upgrade().filter(|_| lets_go) else { return };
-        let waiting = all.filter(|it| is_without_class(it) && addresses(it).next().is_none());
+        let waiting = all.filter(|it| is_without_class(it) && lacks_one(it));
         waiting.iter().for_each(|service| wanted.add(ObjectKey::of(&service.metadata)));
     });
     let (wanted, all) = (queue.clone(), Arc::downgrade(services));
@@ -72,6 +73,11 @@ fn watch(services: &Arc<Informer<Service>>, nodes: &Informer<Node>, queue: &Arc<
         let all = all.upgrade().map(|all| all.filter(is_without_class)).unwrap_or_default();
         all.iter().for_each(|service| wanted.add(ObjectKey::of(&service.metadata)));
     });
+}
+
+/// Whether it has less than an address of each of its families.
+fn lacks_one(service: &Service) -> bool {
+    addresses(service).count() < families(service).len()
 }
 
 /// Whether others may have now what it had, or was about to have.
@@ -96,10 +102,10 @@ struct LoadBalancers {
     promised: Mutex<HashMap<String, Promise>>,
 }
 
-/// An address that a Service gets, or has got: the write may have arrived even if its answer did not.
-#[derive(Clone, Copy, Debug)]
+/// The addresses that a Service gets, or has got: the write may have arrived even if its answer did not.
+#[derive(Clone, Debug)]
 struct Promise {
-    address: Ipv4Addr,
+    addresses: Vec<IpAddr>,
     written: Option<Mark>,
 }
 
@@ -118,13 +124,13 @@ impl Controller for LoadBalancers {
             self.promised.lock().remove(uid(&service));
             return self.take_back(key, &service).await.map(|()| Next::Change);
         }
-        let chosen = self.promise(&service, &all);
-        match chosen {
-            Ok(address) => self.give(key, &service, address).await?,
-            Err(refusal) => {
-                self.refuse(key, &service, &refusal).await?;
-                return Err(refusal.into());
-            }
+        let Choice { given, refused } = self.promise(&service, &all);
+        if !given.is_empty() {
+            self.give(key, &service, &given).await?;
+        }
+        if !refused.0.is_empty() {
+            self.refuse(key, &service, &given, &refused).await?;
+            return Err(refused.into());
         }
         Ok(Next::Change)
     }
@@ -145,76 +151,83 @@ impl LoadBalancers {
     }
 
     /// What the Service is to have, which is nobody else's from now on.
-    fn promise(&self, service: &Service, all: &[Arc<Service>]) -> Result<Ipv4Addr, Refusal> {
+    fn promise(&self, service: &Service, all: &[Arc<Service>]) -> Choice {
         let mut promised = self.promised.lock();
-        let own = promised.get(uid(service)).map(|promise| promise.address);
+        let own = promised.get(uid(service)).map(|promise| promise.addresses.clone());
         let others = promised.iter().filter(|(of, _)| *of != uid(service));
-        let others: Vec<_> = others.map(|(_, promise)| promise.address).collect();
+        let others: Vec<_> = others.flat_map(|(_, it)| it.addresses.iter().copied()).collect();
         let taken = Taken::for_one(service, all, &self.nodes.list()).and(others);
-        let current = own.or_else(|| addresses(service).next());
-        let address = choose(&self.pool, service, current, &taken)?;
-        if own != Some(address) {
-            let promise = Promise { address, written: None };
+        let current = own.clone().unwrap_or_else(|| addresses(service).collect());
+        let choice = choose(&self.pool, service, &current, &taken);
+        if choice.given.is_empty() {
+            promised.remove(uid(service));
+        } else if own.as_ref() != Some(&choice.given) {
+            let promise = Promise { addresses: choice.given.clone(), written: None };
             promised.insert(uid(service).to_owned(), promise);
         }
-        Ok(address)
+        choice
     }
 
     async fn give(
         &self,
         key: &ObjectKey,
         service: &Service,
-        address: Ipv4Addr,
+        given: &[IpAddr],
     ) -> Result<(), Error> {
-        self.mark(key, service, address).await?;
-        if is_said(service, address) {
+        self.mark(key, service, given).await?;
+        if is_said(service, given) {
             self.promised.lock().remove(uid(service));
             return Ok(());
         }
-        if self.is_written(service, address) {
+        if self.is_written(service, given) {
             return Ok(());
         }
-        let ingress = json!([{"ip": address, "ipMode": "VIP"}]);
-        let Some(written) = self.write_status(key, service, ingress).await? else {
+        let ingress = given.iter().map(|address| json!({"ip": address, "ipMode": "VIP"}));
+        let Some(written) = self.write_status(key, service, ingress.collect()).await? else {
             return Ok(());
         };
-        let promise = Promise { address, written: Some(self.services.mark(&written)) };
+        let promise =
+            Promise { addresses: given.to_vec(), written: Some(self.services.mark(&written)) };
         self.promised.lock().insert(uid(service).to_owned(), promise);
-        tracing::info!(service = %key, %address, "load balancer's address given");
-        let message = format!("Ensured load balancer: it has the address {address}");
+        let texts: Vec<_> = given.iter().map(ToString::to_string).collect();
+        let all = texts.join(" and ");
+        tracing::info!(service = %key, addresses = all, "load balancer's addresses given");
+        let message = format!("Ensured load balancer: it has {all}");
         self.recorder.about(service, EventType::Normal, "EnsuredLoadBalancer", message);
         Ok(())
     }
 
     /// And the store will show it.
-    fn is_written(&self, service: &Service, address: Ipv4Addr) -> bool {
+    fn is_written(&self, service: &Service, given: &[IpAddr]) -> bool {
         let promised = self.promised.lock();
-        promised.get(uid(service)).is_some_and(|it| it.address == address && it.written.is_some())
+        promised.get(uid(service)).is_some_and(|it| it.addresses == given && it.written.is_some())
     }
 
-    /// That the address is ours, and is to be given back.
-    async fn mark(&self, key: &ObjectKey, service: &Service, of: Ipv4Addr) -> Result<(), Error> {
-        let range = self.pool.range_of(of).map(ToString::to_string).unwrap_or_default();
+    /// That the addresses are ours, and are to be given back.
+    async fn mark(&self, key: &ObjectKey, service: &Service, of: &[IpAddr]) -> Result<(), Error> {
+        let ranges = of.iter().filter_map(|it| self.pool.range_of(*it)).map(ToString::to_string);
+        let ranges = ranges.collect::<Vec<_>>().join(",");
         let finalizers = service.metadata.finalizers.clone().unwrap_or_default();
         let has_finalizer = finalizers.iter().any(|it| it == FINALIZER);
-        if has_finalizer && pool_of(service) == Some(&*range) {
+        if has_finalizer && pool_of(service) == Some(&*ranges) {
             return Ok(());
         }
         let others = finalizers.into_iter().filter(|it| it != FINALIZER);
         let finalizers: Vec<_> = others.chain([FINALIZER.to_owned()]).collect();
-        self.write_metadata(key, service, &finalizers, json!(range)).await
+        self.write_metadata(key, service, &finalizers, json!(ranges)).await
     }
 
+    /// `given`: what it has all the same.
     async fn refuse(
         &self,
         key: &ObjectKey,
         service: &Service,
-        refusal: &Refusal,
+        given: &[IpAddr],
+        refused: &Refusals,
     ) -> Result<(), Error> {
-        self.promised.lock().remove(uid(service));
-        let message = format!("Error syncing load balancer: {refusal}");
+        let message = format!("Error syncing load balancer: {refused}");
         self.recorder.about(service, EventType::Warning, "SyncLoadBalancerFailed", message);
-        if addresses(service).next().is_some() {
+        if given.is_empty() && addresses(service).next().is_some() {
             self.write_status(key, service, json!([])).await?;
         }
         Ok(())
@@ -283,12 +296,15 @@ impl LoadBalancers {
 }
 
 /// Whether its status says just that.
-fn is_said(service: &Service, address: Ipv4Addr) -> bool {
+fn is_said(service: &Service, given: &[IpAddr]) -> bool {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = balancer.and_then(|it| it.ingress.as_deref()).unwrap_or_default();
-    let is_it = |ip: &str| ip.parse() == Ok(address);
-    matches!(ingress, [one] if one.ip.as_deref().is_some_and(is_it)
-        && one.ip_mode.as_deref() == Some("VIP") && one.hostname.is_none())
+    let is_it = |(one, address): (&LoadBalancerIngress, &IpAddr)| {
+        one.ip.as_deref().is_some_and(|ip| ip.parse() == Ok(*address))
+            && one.ip_mode.as_deref() == Some("VIP")
+            && one.hostname.is_none()
+    };
+    ingress.len() == given.len() && ingress.iter().zip(given).all(is_it)
 }
 
 fn uid(service: &Service) -> &str {

@@ -1,5 +1,6 @@
 //! With a real API server; stores that lag behind are filled by hand.
 
+use api_machinery::load_balancer::ADDRESS_ANNOTATION;
 use api_types::api::core::v1::Event;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::watcher;
@@ -91,7 +92,7 @@ async fn services_get_the_addresses_that_others_have_given_back() {
     let a = world.until("a", Some("192.0.2.2")).await;
     assert_eq!(a.metadata.finalizers, Some(vec![FINALIZER.to_owned()]));
     assert_eq!(pool_of(&a), Some(POOL));
-    assert!(is_said(&a, "192.0.2.2".parse().unwrap()));
+    assert!(is_said(&a, &["192.0.2.2".parse().unwrap()]));
     world.until_told("a", "EnsuredLoadBalancer").await;
     create(services, "b", balanced()).await;
     world.until("b", Some("192.0.2.1")).await;
@@ -119,6 +120,40 @@ async fn services_get_the_addresses_that_others_have_given_back() {
         let other = services.get(other).await.unwrap();
         assert_eq!((other.metadata.finalizers, other.metadata.annotations), (None, None));
     }
+}
+
+#[tokio::test]
+async fn a_service_that_gets_a_second_family_gets_a_second_address_and_gives_it_back() {
+    let ranges = "10.96.0.0/16,fd00:10:96::/112".parse().unwrap();
+    let plane = ControlPlane::builder().config(|config| config.service_cidr = ranges);
+    let both = || pool("192.0.2.1-192.0.2.2,fd00::1-fd00::2");
+    let world = World::begin(plane.start().await, both());
+    create(&world.services, "a", balanced()).await;
+    world.until("a", Some("192.0.2.1")).await;
+    let policy = async |services: &Api<Service>, policy: &str| {
+        change(services, "a", json!({"spec": {"ipFamilyPolicy": policy}})).await;
+    };
+    let until = async |services: &Api<Service>, expected: &[&str]| {
+        let has =
+            |it: &Service| addresses(it).map(|ip| ip.to_string()).eq(expected.iter().copied());
+        wait::until_is(services, "a", &format!("it has {expected:?}"), has).await
+    };
+    let asked = json!({"metadata": {"annotations": {ADDRESS_ANNOTATION: "fd00::2"}}});
+    change(&world.services, "a", asked).await;
+    policy(&world.services, "PreferDualStack").await;
+    let a = until(&world.services, &["192.0.2.1", "fd00::2"]).await;
+    assert_eq!(pool_of(&a), Some("192.0.2.1-192.0.2.2,fd00::1-fd00::2"));
+    create(&world.services, "v6", json!({"type": "LoadBalancer", "ipFamilies": ["IPv6"]})).await;
+    world.until("v6", Some("fd00::1")).await;
+
+    // What both have they keep, whoever begins; what one gives up the other may have.
+    let world = world.restart(both());
+    change(&world.services, "v6", json!({"spec": {"loadBalancerIP": "fd00::2"}})).await;
+    world.until_told("v6", "SyncLoadBalancerFailed").await;
+    until(&world.services, &["192.0.2.1", "fd00::2"]).await;
+    policy(&world.services, "SingleStack").await;
+    until(&world.services, &["192.0.2.1"]).await;
+    world.until("v6", Some("fd00::2")).await;
 }
 
 #[tokio::test]
