@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -21,19 +21,19 @@ pub struct Announced(Mutex<Sets>);
 #[derive(Debug, Default)]
 struct Sets {
     /// All that the cluster gives, wherever they are announced.
-    given: BTreeSet<Ipv4Addr>,
+    given: BTreeSet<IpAddr>,
     /// Those that it gives no more, each since when. A host may come to have one of them as its own.
-    given_before: BTreeMap<Ipv4Addr, Instant>,
-    held: BTreeSet<Ipv4Addr>,
+    given_before: BTreeMap<IpAddr, Instant>,
+    held: BTreeSet<IpAddr>,
 }
 
 impl Announced {
     /// Gives what this host had before.
     pub fn set(
         &self,
-        given: impl IntoIterator<Item = Ipv4Addr>,
-        held: BTreeSet<Ipv4Addr>,
-    ) -> BTreeSet<Ipv4Addr> {
+        given: impl IntoIterator<Item = IpAddr>,
+        held: BTreeSet<IpAddr>,
+    ) -> BTreeSet<IpAddr> {
         let mut sets = self.0.lock();
         sets.give(given.into_iter().collect(), Instant::now());
         mem::replace(&mut sets.held, held)
@@ -42,22 +42,17 @@ impl Announced {
     /// Of the host's addresses, as they were seen, those that are its own.
     pub(crate) fn own(&self, seen: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
         let (sets, now) = (self.0.lock(), Instant::now());
-        let is_own = |address: &IpAddr| match address {
-            IpAddr::V4(ip) => !sets.is_lent(ip, now),
-            // None of IPv6 is announced.
-            IpAddr::V6(_) => true,
-        };
-        seen.iter().copied().filter(is_own).collect()
+        seen.iter().copied().filter(|address| !sets.is_lent(address, now)).collect()
     }
 
     /// Those that it has to serve at.
     pub(crate) fn held(&self) -> BTreeSet<IpAddr> {
-        self.0.lock().held.iter().copied().map(IpAddr::V4).collect()
+        self.0.lock().held.clone()
     }
 }
 
 impl Sets {
-    fn give(&mut self, given: BTreeSet<Ipv4Addr>, now: Instant) {
+    fn give(&mut self, given: BTreeSet<IpAddr>, now: Instant) {
         let before = mem::replace(&mut self.given, given);
         self.given_before.extend(before.into_iter().map(|address| (address, now)));
         let given = &self.given;
@@ -65,7 +60,7 @@ impl Sets {
             .retain(|address, since| !given.contains(address) && now - *since < REMEMBERED);
     }
 
-    fn is_lent(&self, address: &Ipv4Addr, now: Instant) -> bool {
+    fn is_lent(&self, address: &IpAddr, now: Instant) -> bool {
         let since = self.given_before.get(address);
         self.given.contains(address) || since.is_some_and(|since| now - *since < REMEMBERED)
     }
@@ -77,28 +72,25 @@ mod tests {
 
     use super::*;
 
-    fn any(of: &BTreeSet<Ipv4Addr>) -> BTreeSet<IpAddr> {
-        of.iter().copied().map(IpAddr::V4).collect()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn what_was_seen_before_is_put_right() {
-        let set = |last: &[u8]| -> BTreeSet<Ipv4Addr> {
-            last.iter().map(|last| Ipv4Addr::new(192, 0, 2, *last)).collect()
+        let set = |last: &[u8]| -> BTreeSet<IpAddr> {
+            let of = |last: &u8| [format!("192.0.2.{last}"), format!("fd00::{last}")];
+            last.iter().flat_map(of).map(|ip| ip.parse().unwrap()).collect()
         };
         let announced = Announced::default();
         assert_eq!(announced.set(set(&[64, 65]), set(&[64])), set(&[]));
-        let own = |seen: &[u8]| announced.own(&any(&set(seen)));
-        assert_eq!(own(&[1, 64, 65]), any(&set(&[1])));
-        assert_eq!(announced.held(), any(&set(&[64])));
+        let own = |seen: &[u8]| announced.own(&set(seen));
+        assert_eq!(own(&[1, 64, 65]), set(&[1]));
+        assert_eq!(announced.held(), set(&[64]));
         // What is given goes on being so, however long nothing changes.
         advance(REMEMBERED * 2).await;
-        assert_eq!(own(&[1, 64, 65]), any(&set(&[1])));
+        assert_eq!(own(&[1, 64, 65]), set(&[1]));
         // Its Service is gone; the address was seen a moment ago.
         assert_eq!(announced.set(set(&[]), set(&[])), set(&[64]));
-        assert_eq!(own(&[1, 64]), any(&set(&[1])));
+        assert_eq!(own(&[1, 64]), set(&[1]));
         // Who has it now has it for good.
         advance(REMEMBERED).await;
-        assert_eq!(own(&[1, 64]), any(&set(&[1, 64])));
+        assert_eq!(own(&[1, 64]), set(&[1, 64]));
     }
 }

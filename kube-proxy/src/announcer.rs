@@ -1,6 +1,7 @@
 //! Has the addresses that the cluster gives to load balancers answered for on this host's network segment: each by one of
 //! the hosts that can serve it (as MetalLB's layer 2 mode does it). Who that is, the hosts settle among themselves
-//! ([`election`], pure), by ARP; the host has the address on its link to the segment, and its kernel answers.
+//! ([`election`], pure), by ARP or, of IPv6, by the discovery of neighbours; the host has the address on its link to the
+//! segment, and its kernel answers.
 //!
 //! Guarantees: the kernel has such an address for a few seconds only, unless it is renewed: nobody has to clean up after
 //! a program that was killed. One that ends in order lets go of all, and says so.
@@ -15,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::pending,
     io,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -42,6 +43,7 @@ use self::{
 };
 use crate::{
     announced::Announced,
+    family::Family,
     wake::Wake,
     world::{Here, World},
 };
@@ -65,10 +67,13 @@ pub struct Announcer {
     announced: Arc<Announced>,
     recorder: Recorder,
     check: Check,
-    given: BTreeMap<Ipv4Addr, Given>,
-    part: Option<Part>,
+    given: BTreeMap<IpAddr, Given>,
+    parts: Parts,
     looked: Option<Instant>,
 }
+
+/// By the family of the addresses.
+type Parts = BTreeMap<Family, Part>;
 
 /// The part that this host has on its segment.
 #[derive(Debug)]
@@ -84,7 +89,7 @@ struct Part {
 enum AnnouncerError {
     #[error("looking at links and addresses")]
     Kernel(#[from] netlink::Error),
-    #[error("listening to ARP on {link}")]
+    #[error("listening to {link}")]
     Wire { link: String, source: io::Error },
 }
 
@@ -100,8 +105,8 @@ impl Announcer {
         check: Check,
     ) -> Result<Self, netlink::Error> {
         let netlink = Netlink::open()?;
-        let (given, part, looked) = (BTreeMap::new(), None, None);
-        Ok(Self { here, netlink, announced, recorder, check, given, part, looked })
+        let (given, parts, looked) = (BTreeMap::new(), Parts::new(), None);
+        Ok(Self { here, netlink, announced, recorder, check, given, parts, looked })
     }
 
     /// Announces until dropped. `wake` is called when the nodes change; `services` calls those who serve at the addresses.
@@ -131,7 +136,13 @@ impl Announcer {
 
     /// Lets go of all addresses.
     pub async fn leave(&mut self) {
-        if let Some(mut part) = self.part.take() {
+        for family in Family::BOTH {
+            self.leave_segment(family).await;
+        }
+    }
+
+    async fn leave_segment(&mut self, of: Family) {
+        if let Some(mut part) = self.parts.remove(&of) {
             let actions = part.election.leave_all();
             part.act(&self.netlink, actions).await;
         }
@@ -145,33 +156,46 @@ impl Announcer {
         let place = world.place(&self.here, &local);
         let hosts = of_hosts(nodes.iter().map(AsRef::as_ref), &addresses);
         self.given = given(&place, &world.services_where(|it| pool_of(it).is_some()), &hosts);
-        self.find_part(&nodes, &addresses).await?;
+        self.find_parts(&nodes, &addresses).await?;
         let can_serve = may_serve(&place.nodes, nodes.iter().map(AsRef::as_ref));
         let served = self.given.iter().filter(|(_, given)| can_serve && given.served);
-        let wanted = served.map(|(address, _)| *address).collect();
-        if let Some(part) = &mut self.part {
+        let wanted: BTreeSet<_> = served.map(|(address, _)| *address).collect();
+        for (family, part) in &mut self.parts {
+            let wanted = family.among(&wanted, |address| *address);
             let actions = part.election.want(&wanted, Instant::now());
             part.act(&self.netlink, actions).await;
         }
         Ok(())
     }
 
-    /// Without addresses, or without a segment, there is none.
-    async fn find_part(
+    /// Without addresses of a family, or without a segment, there is none.
+    async fn find_parts(
         &mut self,
         nodes: &[Arc<Node>],
         addresses: &[Address],
     ) -> Result<(), AnnouncerError> {
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
-        if !is_due && self.part.is_some() != self.given.is_empty() {
+        let needed: BTreeSet<_> = self.given.keys().map(|address| Family::of(*address)).collect();
+        if !is_due && self.parts.keys().eq(&needed) {
             return Ok(());
         }
         self.looked = Some(Instant::now());
         let own = nodes.iter().find(|node| node.metadata.name.as_ref() == Some(&self.here.node));
-        let own = own.filter(|_| !self.given.is_empty());
         let links = self.netlink.links().await?;
-        let found = own.and_then(|node| segment(node, addresses, &links));
-        let is_as_before = match (&self.part, &found) {
+        for family in Family::BOTH {
+            let own = own.filter(|_| needed.contains(&family));
+            let found = own.and_then(|node| segment(family, node, addresses, &links));
+            self.be_on(family, found).await?;
+        }
+        Ok(())
+    }
+
+    async fn be_on(
+        &mut self,
+        family: Family,
+        found: Option<(Link, Mac)>,
+    ) -> Result<(), AnnouncerError> {
+        let is_as_before = match (self.parts.get(&family), &found) {
             (Some(part), Some((link, mac))) => part.is_on(link, *mac),
             (None, None) => true,
             _ => false,
@@ -179,9 +203,9 @@ impl Announcer {
         if is_as_before {
             return Ok(());
         }
-        self.leave().await;
+        self.leave_segment(family).await;
         if let Some((link, mac)) = found {
-            self.part = Some(Part::begin(link, mac)?);
+            self.parts.insert(family, Part::begin(family, link, mac)?);
         }
         Ok(())
     }
@@ -197,9 +221,9 @@ impl Announcer {
             // Last comes what others may fill the segment with.
             let has_acted = tokio::select! {
                 biased;
-                () = due(self.part.as_ref()) => self.tick().await,
+                () = due(&self.parts) => self.tick().await,
                 () = &mut look => return,
-                heard = hear(self.part.as_ref()) => self.take_in(heard).await,
+                (family, heard) = hear(&self.parts) => self.take_in(family, heard).await,
             };
             if has_acted {
                 self.publish(services);
@@ -211,16 +235,16 @@ impl Announcer {
     }
 
     /// Whether there was anything to be done.
-    async fn take_in(&mut self, heard: io::Result<Heard>) -> bool {
+    async fn take_in(&mut self, of: Family, heard: io::Result<Heard>) -> bool {
         let Heard { said, address, from } = match heard {
             Ok(heard) => heard,
             Err(error) => {
                 warn!(%error, "cannot hear who announces load balancers' addresses");
-                self.leave().await;
+                self.leave_segment(of).await;
                 return true;
             }
         };
-        let Some(part) = &mut self.part else { return false };
+        let Some(part) = self.parts.get_mut(&of) else { return false };
         let action = part.election.hear(said, address, from, Instant::now());
         if let Some(Action::Release(address)) = action {
             info!(%address, to = %from, "another host announces a load balancer's address");
@@ -231,16 +255,18 @@ impl Announcer {
 
     /// Whether there was anything to be done.
     async fn tick(&mut self) -> bool {
-        let Some(part) = &mut self.part else { return false };
-        let actions = part.election.tick(Instant::now());
-        let has_acted = !actions.is_empty();
-        part.act(&self.netlink, actions).await;
+        let mut has_acted = false;
+        for part in self.parts.values_mut() {
+            let actions = part.election.tick(Instant::now());
+            has_acted |= !actions.is_empty();
+            part.act(&self.netlink, actions).await;
+        }
         has_acted
     }
 
     /// Tells who serves, and the Services' people.
     fn publish(&self, services: &Wake) {
-        let held = self.part.as_ref().map(|part| part.election.held()).unwrap_or_default();
+        let held: BTreeSet<_> = self.parts.values().flat_map(|it| it.election.held()).collect();
         let before = self.announced.set(self.given.keys().copied(), held.clone());
         if before == held {
             return;
@@ -256,8 +282,8 @@ impl Announcer {
 }
 
 impl Part {
-    fn begin(link: Link, mac: Mac) -> Result<Self, AnnouncerError> {
-        let wire = Wire::open(&link, mac);
+    fn begin(family: Family, link: Link, mac: Mac) -> Result<Self, AnnouncerError> {
+        let wire = Wire::open(family, &link, mac);
         let wire =
             wire.map_err(|source| AnnouncerError::Wire { link: link.name.clone(), source })?;
         Ok(Self { link, mac, wire, election: Election::new(mac) })
@@ -281,8 +307,7 @@ impl Part {
                     held.map_err(anyhow::Error::from)
                 }
                 Action::Release(address) => {
-                    let released =
-                        netlink.remove_host_address(self.link.index, address.into()).await;
+                    let released = netlink.remove_host_address(self.link.index, address).await;
                     released.map_err(anyhow::Error::from)
                 }
                 Action::Say(Said::Mine, address) if failed.contains(&address) => Ok(()),
@@ -297,15 +322,20 @@ impl Part {
     }
 }
 
-async fn hear(part: Option<&Part>) -> io::Result<Heard> {
-    match part {
-        Some(part) => part.wire.hear().await,
+/// Of either family as soon as of the other, whoever says how much.
+async fn hear(parts: &Parts) -> (Family, io::Result<Heard>) {
+    let of = async |family| match parts.get(&family) {
+        Some(part) => (family, part.wire.hear().await),
         None => pending().await,
+    };
+    tokio::select! {
+        heard = of(Family::Ipv4) => heard,
+        heard = of(Family::Ipv6) => heard,
     }
 }
 
-async fn due(part: Option<&Part>) {
-    match part.and_then(|part| part.election.next()) {
+async fn due(parts: &Parts) {
+    match parts.values().filter_map(|part| part.election.next()).min() {
         Some(next) => sleep_until(next).await,
         None => pending().await,
     }

@@ -1,5 +1,5 @@
-//! Who answers for a load balancer's address on a segment of three hosts, each with a kube-proxy whose rules of nftables
-//! lead to a pod of its own. A client that is none of the cluster's calls. Needs root, nft and conntrack.
+//! Who answers for a load balancer's addresses of both families on a segment of three hosts, each with a kube-proxy whose rules
+//! of nftables lead to a pod of its own. A client that is none of the cluster's calls. Needs root, nft and conntrack.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
@@ -8,7 +8,7 @@ mod machines;
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -39,14 +39,33 @@ use kube_proxy::{
     world::{Here, World, follow},
 };
 use listwatch::ListWatch;
-use machines::{CLUSTER, Machine, Space, create, inside};
+use machines::{Machine, Space, UPLINK, create, inside};
 use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 use testkit::{ControlPlane, wait};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 64);
-const SERVICES: &str = "10.96.0.0/16";
+/// The Service's.
+const ADDRESSES: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 64)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x64)),
+];
+const SERVICES: &str = "10.96.0.0/16,fd00:10:96::/112";
+const PODS: &str = "10.244.0.0/16,fd00:10:244::/56";
+
+/// Of a host, or of the client, on the segment.
+fn second(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number)
+}
+
+/// Those of the pod of a host.
+fn pod(machine: &Machine) -> [IpAddr; 2] {
+    let second = Ipv6Addr::new(0xfd00, 0x10, 0x244, machine.number.into(), 0, 0, 0, 1);
+    [machine.pod().into(), second.into()]
+}
+
+/// Of each family.
+const SLICES: [&str; 2] = ["web-1", "web-2"];
 
 /// How a kube-proxy ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +127,7 @@ async fn work(
     let check = health.check("load balancers");
     let mut announcer = Announcer::new(here.clone(), announced, recorder.clone(), check).unwrap();
     let state = tempfile::tempdir().unwrap();
-    let (range, pods) = (SERVICES.parse().unwrap(), CLUSTER.parse().unwrap());
+    let (range, pods) = (SERVICES.parse().unwrap(), PODS.parse().unwrap());
     let (loopback, configs) =
         (Loopback::open(range, pods).await.unwrap(), Configs::open(state.path()).unwrap());
     let mut backend = Nftables::new(range, pods, Fake::default(), loopback, configs);
@@ -125,8 +144,9 @@ async fn work(
     announcer.leave().await;
 }
 
-/// Three hosts with a Service, and who calls it.
+/// Three hosts with a Service, and who calls it at one of its addresses.
 struct Rig {
+    address: IpAddr,
     plane: ControlPlane,
     machines: Arc<[Machine; 3]>,
     client: Space,
@@ -134,18 +154,27 @@ struct Rig {
 }
 
 impl Rig {
-    async fn new() -> Self {
-        let plane = ControlPlane::start().await;
+    async fn new(address: IpAddr) -> Self {
+        let ranges = SERVICES.parse().unwrap();
+        let plane = ControlPlane::builder().config(|config| config.service_cidr = ranges);
+        let plane = plane.start().await;
         let (machines, client, switch) = Machine::segment().await;
+        client.address(UPLINK, second(9), 64).await;
         let nodes = Api::<Node>::all(plane.client());
         for machine in &machines {
+            let second = second(machine.number.into());
+            machine.address(UPLINK, second, 64).await;
+            machine.address("pods", pod(machine)[1], 64).await;
             let mut node = machine.node();
+            let addresses = [machine.ip().into(), IpAddr::V6(second)];
+            let addresses = addresses.map(|it| json!({"type": "InternalIP", "address": it}));
             let ready = json!([{"type": "Ready", "status": "True"}]);
-            node.status.as_mut().unwrap().conditions = serde_json::from_value(ready).unwrap();
+            let status = json!({"addresses": addresses, "conditions": ready});
+            node.status = serde_json::from_value(status).unwrap();
             create(&nodes, &node).await;
-            serve_pod(machine);
+            serve_pod(machine).await;
         }
-        let rig = Rig { plane, machines: Arc::new(machines), client, switch };
+        let rig = Rig { address, plane, machines: Arc::new(machines), client, switch };
         rig.make_service().await;
         rig
     }
@@ -156,32 +185,45 @@ impl Rig {
             "metadata": {"name": "web", "annotations": {POOL_ANNOTATION: "198.51.100.64/28"}},
             "spec": {
                 "type": "LoadBalancer", "externalTrafficPolicy": "Local",
+                "ipFamilyPolicy": "RequireDualStack",
                 "ports": [{"port": 80, "targetPort": 8080}],
             },
         });
         let service = serde_json::from_value(service).unwrap();
         services.create(&PostParams::default(), &service).await.unwrap();
-        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": ADDRESS}]}}});
+        let status =
+            json!({"status": {"loadBalancer": {"ingress": ADDRESSES.map(|ip| json!({"ip": ip}))}}});
         let params = PatchParams::default();
         services.patch_status("web", &params, &Patch::Merge(status)).await.unwrap();
-        let slice: EndpointSlice = serde_json::from_value(json!({
-            "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}},
-            "addressType": "IPv4", "endpoints": self.endpoints(&[1, 2, 3]),
-            "ports": [{"port": 8080, "protocol": "TCP"}],
-        }))
-        .unwrap();
-        self.slices().create(&PostParams::default(), &slice).await.unwrap();
+        for (family, name) in SLICES.into_iter().enumerate() {
+            let slice: EndpointSlice = serde_json::from_value(json!({
+                "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "web"}},
+                "addressType": ["IPv4", "IPv6"][family],
+                "endpoints": self.endpoints(family, &[1, 2, 3]),
+                "ports": [{"port": 8080, "protocol": "TCP"}],
+            }))
+            .unwrap();
+            self.slices().create(&PostParams::default(), &slice).await.unwrap();
+        }
     }
 
     fn slices(&self) -> Api<EndpointSlice> {
         Api::namespaced(self.plane.client(), "default")
     }
 
-    fn endpoints(&self, of: &[u8]) -> Value {
+    /// There are endpoints on these hosts.
+    async fn run_on(&self, of: &[u8]) {
+        for (family, name) in SLICES.into_iter().enumerate() {
+            let patch = Patch::Merge(json!({"endpoints": self.endpoints(family, of)}));
+            self.slices().patch(name, &PatchParams::default(), &patch).await.unwrap();
+        }
+    }
+
+    fn endpoints(&self, family: usize, of: &[u8]) -> Value {
         let here = self.machines.iter().filter(|machine| of.contains(&machine.number));
         let endpoint = |machine: &Machine| {
             json!({
-                "addresses": [machine.pod()], "nodeName": machine.name(),
+                "addresses": [pod(machine)[family]], "nodeName": machine.name(),
                 "conditions": {"ready": true},
             })
         };
@@ -189,11 +231,11 @@ impl Rig {
     }
 
     /// Which hosts have the address.
-    async fn holders(machines: &[Machine; 3]) -> Vec<u8> {
+    async fn holders(machines: &[Machine; 3], address: IpAddr) -> Vec<u8> {
         let mut holders = Vec::new();
         for machine in machines {
             let seen = machine.kernel.look().await.unwrap();
-            holders.extend(seen.local().contains(&ADDRESS.into()).then_some(machine.number));
+            holders.extend(seen.local().contains(&address).then_some(machine.number));
         }
         holders
     }
@@ -201,7 +243,7 @@ impl Rig {
     /// By which host the client is served.
     fn call(&self) -> io::Result<u8> {
         inside(&self.client.namespace, || {
-            let address = SocketAddr::from((ADDRESS, 80));
+            let address = SocketAddr::from((self.address, 80));
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
             stream.set_read_timeout(Some(Duration::from_millis(500)))?;
             let mut by = [0];
@@ -214,7 +256,7 @@ impl Rig {
     async fn until_served(&self, of: &[u8]) -> (u8, Duration) {
         let begin = Instant::now();
         let look = async || {
-            let holders = Self::holders(&self.machines).await;
+            let holders = Self::holders(&self.machines, self.address).await;
             let ours: Vec<_> = holders.iter().filter(|it| of.contains(it)).copied().collect();
             match (self.call(), &*ours) {
                 (Ok(by), [one]) if by == *one => Ok(by),
@@ -231,26 +273,33 @@ impl Rig {
 }
 
 /// A pod, whose answer is which host's it is.
-fn serve_pod(machine: &Machine) {
-    let address = (machine.pod(), 8080);
-    let listener = inside(&machine.namespace, || TcpListener::bind(address).unwrap());
-    let number = machine.number;
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            // Whoever has gone does not care.
-            let _ = stream.and_then(|mut stream| stream.write_all(&[number]));
-        }
-    });
+async fn serve_pod(machine: &Machine) {
+    for address in pod(machine) {
+        let bind = || TcpListener::bind((address, 8080));
+        // One of IPv6 takes the kernel a moment.
+        let bound = async || inside(&machine.namespace, bind);
+        let listener = wait::until("the pod has its address", bound).await;
+        let number = machine.number;
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                // Whoever has gone does not care.
+                let _ = stream.and_then(|mut stream| stream.write_all(&[number]));
+            }
+        });
+    }
 }
 
 /// For how long two hosts have had the address at once, at most, in milliseconds.
-fn watch_doubles(machines: Arc<[Machine; 3]>) -> (Arc<AtomicU64>, AbortOnDropHandle<()>) {
+fn watch_doubles(
+    machines: Arc<[Machine; 3]>,
+    address: IpAddr,
+) -> (Arc<AtomicU64>, AbortOnDropHandle<()>) {
     let longest = Arc::<AtomicU64>::default();
     let told = longest.clone();
     let task = tokio::spawn(async move {
         let mut since = None;
         loop {
-            let is_double = Rig::holders(&machines).await.len() > 1;
+            let is_double = Rig::holders(&machines, address).await.len() > 1;
             since = is_double.then(|| since.unwrap_or_else(Instant::now));
             let lasted = since.map_or(0, |since| since.elapsed().as_millis());
             told.fetch_max(lasted.try_into().unwrap(), Ordering::Relaxed);
@@ -262,20 +311,27 @@ fn watch_doubles(machines: Arc<[Machine; 3]>) -> (Arc<AtomicU64>, AbortOnDropHan
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_host_serves_at_the_address_and_another_when_it_can_not() {
-    let rig = Rig::new().await;
+    one_host_serves_at(ADDRESSES[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_host_serves_at_the_address_of_ipv6_and_another_when_it_can_not() {
+    one_host_serves_at(ADDRESSES[1]).await;
+}
+
+async fn one_host_serves_at(address: IpAddr) {
+    let rig = Rig::new(address).await;
     let mut proxies: Vec<_> =
         rig.machines.iter().map(|machine| Some(Proxy::start(machine, &rig.plane))).collect();
     let (first, took) = rig.until_served(&[1, 2, 3]).await;
     println!("served by n{first} after {took:?}");
-    let (longest, watching) = watch_doubles(rig.machines.clone());
+    let (longest, watching) = watch_doubles(rig.machines.clone(), address);
 
     // Its endpoint goes.
-    let patch = |of: &[u8]| Patch::Merge(json!({"endpoints": rig.endpoints(of)}));
-    let params = PatchParams::default();
-    rig.slices().patch("web-1", &params, &patch(&rig.others(first))).await.unwrap();
+    rig.run_on(&rig.others(first)).await;
     let (second, took) = rig.until_served(&rig.others(first)).await;
     println!("without an endpoint: n{second} after {took:?}");
-    rig.slices().patch("web-1", &params, &patch(&[1, 2, 3])).await.unwrap();
+    rig.run_on(&[1, 2, 3]).await;
     let (back, took) = rig.until_served(&[first]).await;
     println!("with its endpoint: n{back} after {took:?}");
 
@@ -287,7 +343,7 @@ async fn one_host_serves_at_the_address_and_another_when_it_can_not() {
     assert_eq!(third, second, "the same hosts have the same order");
     proxies[of] = Some(Proxy::start(&rig.machines[of], &rig.plane));
     rig.until_served(&[first]).await;
-    assert_eq!(Rig::holders(&rig.machines).await, [first]);
+    assert_eq!(Rig::holders(&rig.machines, address).await, [first]);
     let doubles = longest.load(Ordering::Relaxed);
     println!("two had it at once for {doubles} ms at most");
     assert!(doubles < 3000, "two had it at once for {doubles} ms");
@@ -299,7 +355,7 @@ async fn one_host_serves_at_the_address_and_another_when_it_can_not() {
     println!("cut off: n{fourth} after {took:?}");
     assert!(took < Duration::from_secs(15), "it took {took:?}");
     rig.switch.up(&format!("to{first}")).await;
-    let only_first = async || match &*Rig::holders(&rig.machines).await {
+    let only_first = async || match &*Rig::holders(&rig.machines, address).await {
         [one] if *one == first => Ok(()),
         others => Err(others.to_vec()),
     };
@@ -310,5 +366,7 @@ async fn one_host_serves_at_the_address_and_another_when_it_can_not() {
     for proxy in proxies.into_iter().flatten() {
         proxy.end(End::InOrder);
     }
-    assert_eq!(Rig::holders(&rig.machines).await, [] as [u8; 0]);
+    for address in ADDRESSES {
+        assert_eq!(Rig::holders(&rig.machines, address).await, [] as [u8; 0]);
+    }
 }

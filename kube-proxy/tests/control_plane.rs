@@ -4,7 +4,7 @@
 
 mod fake;
 
-use std::{collections::BTreeSet, fs, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs, net::IpAddr, path::PathBuf, sync::Arc};
 
 use api_types::{
     api::{
@@ -427,7 +427,7 @@ async fn a_load_balancers_address_is_served_while_it_is_announced_from_here() {
     cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();
     cluster.until_done("create default/web").await;
 
-    let address = Ipv4Addr::new(192, 0, 2, 64);
+    let address = IpAddr::from([192, 0, 2, 64]);
     for (held, is_served) in [([address].into(), true), ([].into(), false)] {
         cluster.announced.set([address], held);
         cluster.wake.changed();

@@ -23,8 +23,12 @@ use futures::{Stream, TryStreamExt};
 use nix::errno::Errno;
 use rtnetlink::{
     AddressMessageBuilder, Handle, new_connection,
-    packet_route::address::{
-        AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
+    packet_route::{
+        AddressFamily,
+        address::{
+            AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+            CacheInfo,
+        },
     },
 };
 use tokio::sync::Mutex;
@@ -57,7 +61,8 @@ pub struct Address {
     pub address: IpAddr,
     /// How long the prefix of its network is.
     pub prefix_len: u8,
-    /// Whether the kernel takes it away by itself, unless somebody renews it.
+    /// Whether the kernel takes it away by itself, unless somebody renews it. One of IPv6 that others were asked for is
+    /// not meant: routers and DHCP give such for a while.
     pub temporary: bool,
 }
 
@@ -106,17 +111,7 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn add_host_address(&self, link: u32, address: IpAddr) -> Result<(), Error> {
         let mut request = self.handle.address().add(link, address, host_prefix(address));
-        let message = request.message_mut();
-        match address {
-            IpAddr::V4(_) => message.header.scope = AddressScope::Host,
-            // IPv6 knows no such scope; one that is not preferred comes last. Nobody else is asked whether it is his.
-            IpAddr::V6(_) => {
-                let mut lifetimes = CacheInfo::default();
-                (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (0, FOREVER);
-                message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
-                message.header.flags = AddressHeaderFlags::Nodad;
-            }
-        }
+        of_host(request.message_mut(), address, FOREVER);
         let added = request.execute().await.map_err(failed(format!("adding {address}")));
         unless(added, Errno::EEXIST)
     }
@@ -128,15 +123,17 @@ impl Netlink {
     pub async fn lend_host_address(
         &self,
         link: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         lifetime: Duration,
     ) -> Result<(), Error> {
         let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(FOREVER);
-        let mut lifetimes = CacheInfo::default();
-        (lifetimes.ifa_preferred, lifetimes.ifa_valid) = (seconds, seconds);
-        let mut request = self.handle.address().add(link, IpAddr::V4(address), HOST).replace();
-        request.message_mut().header.scope = AddressScope::Host;
-        request.message_mut().attributes.push(AddressAttribute::CacheInfo(lifetimes));
+        let mut request = self.handle.address().add(link, address, host_prefix(address)).replace();
+        of_host(request.message_mut(), address, seconds);
+        if address.is_ipv6() {
+            // The route that comes with it otherwise outlives it.
+            let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+            request.message_mut().attributes.push(AddressAttribute::Flags(flags));
+        }
         request.execute().await.map_err(failed(format!("adding {address} for a while")))
     }
 
@@ -181,6 +178,21 @@ pub fn host_prefix(address: IpAddr) -> u8 {
     }
 }
 
+/// Makes it one of the host alone, for so many seconds. IPv6 knows no such scope; one that is not preferred comes last. Nobody
+/// else is asked whether it is his.
+fn of_host(message: &mut AddressMessage, address: IpAddr, seconds: u32) {
+    let mut lifetimes = CacheInfo::default();
+    (lifetimes.ifa_preferred, lifetimes.ifa_valid) = match address {
+        IpAddr::V4(_) => (seconds, seconds),
+        IpAddr::V6(_) => (0, seconds),
+    };
+    match address {
+        IpAddr::V4(_) => message.header.scope = AddressScope::Host,
+        IpAddr::V6(_) => message.header.flags = AddressHeaderFlags::Nodad,
+    }
+    message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
+}
+
 /// Whether nobody else has it, as far as the kernel has found out: until then no server can listen there.
 fn is_held(flags: AddressHeaderFlags) -> bool {
     let is_asked_for = flags.contains(AddressHeaderFlags::Tentative)
@@ -202,11 +214,15 @@ fn read(message: &AddressMessage) -> Option<Address> {
         IpAddr::V4(_) => true,
         IpAddr::V6(ip) => !ip.is_unicast_link_local(),
     });
-    let temporary = message.attributes.iter().any(|attribute| {
-        matches!(attribute, AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER)
-    });
     let (link, prefix_len) = (message.header.index, message.header.prefix_len);
-    Some(Address { link, address: address?, prefix_len, temporary })
+    Some(Address { link, address: address?, prefix_len, temporary: is_temporary(message) })
+}
+
+fn is_temporary(message: &AddressMessage) -> bool {
+    let is_finite = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::CacheInfo(info) if info.ifa_valid != FOREVER);
+    let is_ours = message.header.family != AddressFamily::Inet6
+        || message.header.flags.contains(AddressHeaderFlags::Nodad);
+    is_ours && message.attributes.iter().any(is_finite)
 }
 
 #[cfg(test)]

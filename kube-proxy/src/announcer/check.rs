@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -10,16 +10,17 @@ use anyhow::Context;
 use api_machinery::load_balancer::pool_of;
 use api_types::api::core::v1::Node;
 use kube::runtime::reflector::Store;
-use netlink::{Address, HOST, Link, Mac, Netlink};
+use netlink::{Link, Mac, Netlink};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     election::{ANSWERING, BEAT, Said},
-    wanted::{Given, given, may_serve, of_hosts, segment},
+    wanted::{Given, given, is_lent, may_serve, of_hosts, segment},
     wire::Wire,
 };
 use crate::{
     announced::Announced,
+    family::Family,
     world::{Here, World},
 };
 
@@ -40,42 +41,35 @@ pub(crate) async fn differences(
     let nodes = nodes.state();
     let hosts = of_hosts(nodes.iter().map(AsRef::as_ref), &addresses);
     let given = given(&place, &world.services_where(|it| pool_of(it).is_some()), &hosts);
-    let is_here = |address: &&Ipv4Addr| local.contains(&IpAddr::V4(**address));
-    let held = given.keys().filter(is_here).copied();
+    let held = given.keys().filter(|address| local.contains(address)).copied();
     announced.set(given.keys().copied(), held.collect());
-    let own = nodes.iter().find(|node| node.metadata.name.as_ref() == Some(&here.node));
-    let Some((link, mac)) = own.and_then(|node| segment(node, &addresses, &links)) else {
-        return Ok(Vec::new());
-    };
     let can_serve = may_serve(&place.nodes, nodes.iter().map(AsRef::as_ref));
-    let answers = match given.is_empty() {
-        true => BTreeMap::new(),
-        false => ask(&link, mac, &given).await.context("cannot ask on the segment")?,
-    };
-    let lent = addresses.iter().filter(|it| is_lent(it, &link)).filter_map(|it| ipv4(it.address));
-    let lent = lent.collect();
-    Ok(compare(&given, can_serve, &lent, &answers, &link.name))
-}
-
-fn ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(ip) => Some(ip),
-        IpAddr::V6(_) => None,
+    let own = nodes.iter().find(|node| node.metadata.name.as_ref() == Some(&here.node));
+    let mut found = Vec::new();
+    for family in Family::BOTH {
+        let segment = own.and_then(|node| segment(family, node, &addresses, &links));
+        let Some((link, mac)) = segment else { continue };
+        let given = given.iter().filter(|(address, _)| family.has(**address));
+        let given: BTreeMap<_, _> = given.map(|(address, of)| (*address, of.clone())).collect();
+        let answers = match given.is_empty() {
+            true => BTreeMap::new(),
+            false => ask(family, &link, mac, &given).await.context("cannot ask on the segment")?,
+        };
+        let lent = addresses.iter().filter(|it| it.link == link.index && is_lent(it));
+        let lent = lent.map(|it| it.address).filter(|address| family.has(*address)).collect();
+        found.extend(compare(&given, can_serve, &lent, &answers, &link.name));
     }
-}
-
-/// Whether it is here for as long as somebody renews it.
-fn is_lent(address: &Address, link: &Link) -> bool {
-    address.link == link.index && address.prefix_len == HOST && address.temporary
+    Ok(found)
 }
 
 /// Who else answers for each address.
 async fn ask(
+    family: Family,
     link: &Link,
     mac: Mac,
-    given: &BTreeMap<Ipv4Addr, Given>,
-) -> anyhow::Result<BTreeMap<Ipv4Addr, BTreeSet<Mac>>> {
-    let wire = Wire::open(link, mac)?;
+    given: &BTreeMap<IpAddr, Given>,
+) -> anyhow::Result<BTreeMap<IpAddr, BTreeSet<Mac>>> {
+    let wire = Wire::open(family, link, mac)?;
     for address in given.keys() {
         wire.say(Said::Question, *address)?;
     }
@@ -91,10 +85,10 @@ async fn ask(
 
 /// `lent`: what this host has of the segment's addresses for a while.
 fn compare(
-    given: &BTreeMap<Ipv4Addr, Given>,
+    given: &BTreeMap<IpAddr, Given>,
     can_serve: bool,
-    lent: &BTreeSet<Ipv4Addr>,
-    answers: &BTreeMap<Ipv4Addr, BTreeSet<Mac>>,
+    lent: &BTreeSet<IpAddr>,
+    answers: &BTreeMap<IpAddr, BTreeSet<Mac>>,
     link: &str,
 ) -> Vec<String> {
     let left = lent.iter().filter(|address| !given.contains_key(address));
@@ -124,7 +118,7 @@ mod tests {
 
     #[test]
     fn an_address_is_announced_by_one_host_that_can_serve_it() {
-        let address = Ipv4Addr::new(192, 0, 2, 64);
+        let address: IpAddr = [192, 0, 2, 64].into();
         let check = |served, can_serve, here: bool, others: &[u8], expected: &[&str]| {
             let given =
                 Given { service: "default/web".to_owned(), object: Default::default(), served };

@@ -15,7 +15,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::Duration,
 };
 
@@ -53,11 +53,11 @@ pub enum Said {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Have it from now on, or for longer, for [`LIFETIME`].
-    Hold(Ipv4Addr),
+    Hold(IpAddr),
     /// Have it no more.
-    Release(Ipv4Addr),
+    Release(IpAddr),
     /// Say this of it to all.
-    Say(Said, Ipv4Addr),
+    Say(Said, IpAddr),
 }
 
 impl fmt::Display for Action {
@@ -74,7 +74,7 @@ impl fmt::Display for Action {
 #[derive(Debug)]
 pub struct Election {
     mac: Mac,
-    claims: BTreeMap<Ipv4Addr, Claim>,
+    claims: BTreeMap<IpAddr, Claim>,
     ticked: Option<Instant>,
 }
 
@@ -97,7 +97,7 @@ impl Election {
 
     /// These are all that this host can serve. Of those that it has and can't, another one takes care: that nobody
     /// needs to wait for it is said.
-    pub fn want(&mut self, addresses: &BTreeSet<Ipv4Addr>, now: Instant) -> Vec<Action> {
+    pub fn want(&mut self, addresses: &BTreeSet<IpAddr>, now: Instant) -> Vec<Action> {
         let gone: Vec<_> =
             self.claims.keys().filter(|it| !addresses.contains(it)).copied().collect();
         for address in addresses {
@@ -112,7 +112,7 @@ impl Election {
         all.into_iter().flat_map(|address| self.leave(address)).collect()
     }
 
-    fn leave(&mut self, address: Ipv4Addr) -> Vec<Action> {
+    fn leave(&mut self, address: IpAddr) -> Vec<Action> {
         match self.claims.remove(&address) {
             Some(Claim::Here { .. }) => {
                 vec![Action::Release(address), Action::Say(Said::Question, address)]
@@ -122,26 +122,20 @@ impl Election {
     }
 
     /// The addresses that this host has.
-    pub fn held(&self) -> BTreeSet<Ipv4Addr> {
+    pub fn held(&self) -> BTreeSet<IpAddr> {
         let held = self.claims.iter().filter(|(_, claim)| matches!(claim, Claim::Here { .. }));
         held.map(|(address, _)| *address).collect()
     }
 
     /// It could not be had. It is asked for again after a while.
-    pub fn failed(&mut self, address: Ipv4Addr, now: Instant) {
+    pub fn failed(&mut self, address: IpAddr, now: Instant) {
         if let Some(claim) = self.claims.get_mut(&address) {
             *claim = Claim::Others { whose: self.mac, heard: now };
         }
     }
 
     /// What another host says.
-    pub fn hear(
-        &mut self,
-        said: Said,
-        address: Ipv4Addr,
-        from: Mac,
-        now: Instant,
-    ) -> Option<Action> {
+    pub fn hear(&mut self, said: Said, address: IpAddr, from: Mac, now: Instant) -> Option<Action> {
         if from == self.mac {
             return None;
         }
@@ -214,7 +208,7 @@ impl Claim {
         Claim::Open { unanswered_since: now, asked: None }
     }
 
-    fn tick(&mut self, address: Ipv4Addr, now: Instant, due: &mut Vec<Action>) {
+    fn tick(&mut self, address: IpAddr, now: Instant, due: &mut Vec<Action>) {
         if self.next() > now {
             return;
         }
@@ -254,8 +248,13 @@ impl Claim {
 }
 
 /// How much a host is to have an address.
-fn weight(mac: Mac, address: Ipv4Addr) -> [u8; 32] {
-    Sha256::new().chain_update(mac.0).chain_update(address.octets()).finalize().into()
+fn weight(mac: Mac, address: IpAddr) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(mac.0);
+    let hash = match address {
+        IpAddr::V4(address) => hash.chain_update(address.octets()),
+        IpAddr::V6(address) => hash.chain_update(address.octets()),
+    };
+    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -11,11 +11,12 @@ use api_types::api::{
     core::v1::{Node, ObjectReference, Service},
     discovery::v1::EndpointSlice,
 };
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use kube::Resource;
-use netlink::{Address, HOST, Link, Mac};
+use netlink::{Address, Link, Mac, host_prefix};
 
 use crate::{
+    family::Family,
     plan::{Outside, Place, ServicePlan, plan_service},
     routes,
     world::ServiceAndSlices,
@@ -40,8 +41,8 @@ pub(crate) struct Given {
 pub(crate) fn given(
     place: &Place,
     services: &[ServiceAndSlices],
-    hosts: &BTreeSet<Ipv4Addr>,
-) -> BTreeMap<Ipv4Addr, Given> {
+    hosts: &BTreeSet<IpAddr>,
+) -> BTreeMap<IpAddr, Given> {
     let is_ours = |service: &Service| pool_of(service).is_some() && is_without_class(service);
     let ours = services.iter().filter(|(service, _)| is_ours(service));
     let all = ours.flat_map(|(service, slices)| given_to(place, service, slices));
@@ -52,42 +53,50 @@ pub(crate) fn given(
 pub(crate) fn of_hosts<'a>(
     nodes: impl Iterator<Item = &'a Node>,
     addresses: &[Address],
-) -> BTreeSet<Ipv4Addr> {
+) -> BTreeSet<IpAddr> {
     let of_node = |node: &'a Node| node.status.iter().flat_map(|it| it.addresses.iter().flatten());
     let of_nodes = nodes.flat_map(of_node).filter_map(|it| it.address.parse().ok());
-    let own = addresses.iter().filter(|it| !(it.temporary && it.prefix_len == HOST));
+    let own = addresses.iter().filter(|it| !is_lent(it));
     of_nodes.chain(own.flat_map(own_and_nobodys)).collect()
 }
 
-fn own_and_nobodys(own: &Address) -> Vec<Ipv4Addr> {
-    let IpAddr::V4(address) = own.address else { return Vec::new() };
-    let network = Ipv4Net::new(address, own.prefix_len).ok();
-    // Of two addresses both are hosts' (RFC 3021).
-    let network = network.filter(|network| network.prefix_len() < 31);
-    let nobodys = network.map(|it| [it.network(), it.broadcast()]);
-    nobodys.into_iter().flatten().chain([address]).collect()
+/// Whether this host has it as a load balancer's.
+pub(super) fn is_lent(address: &Address) -> bool {
+    address.temporary && address.prefix_len == host_prefix(address.address)
+}
+
+fn own_and_nobodys(own: &Address) -> Vec<IpAddr> {
+    let network = IpNet::new(own.address, own.prefix_len).ok();
+    // Of two addresses both are hosts' (RFC 3021, RFC 6164).
+    let network = network.filter(|network| network.prefix_len() + 1 < network.max_prefix_len());
+    // The first one of IPv6 is that of all routers, and there is no last one.
+    let nobodys = network.map(|it| match it {
+        IpNet::V4(_) => vec![it.network(), it.broadcast()],
+        IpNet::V6(_) => vec![it.network()],
+    });
+    nobodys.into_iter().flatten().chain([own.address]).collect()
 }
 
 fn given_to(
     place: &Place,
     service: &Service,
     slices: &[Arc<EndpointSlice>],
-) -> Vec<(Ipv4Addr, Given)> {
+) -> Vec<(IpAddr, Given)> {
     let plan = plan_service(place, service, slices.iter().map(AsRef::as_ref));
     let Some(plan) = plan else { return Vec::new() };
     let object = service.object_ref(&());
-    let given = Given { service: plan.to_string(), object, served: is_served(&plan) };
     let Outside { external_ips, balancer_ips, .. } = &plan.outside;
-    let led_here = |ip: &Ipv4Addr| {
-        let ip = IpAddr::V4(*ip);
-        external_ips.contains(&ip) || balancer_ips.contains(&ip)
+    let led_here = |ip: &IpAddr| external_ips.contains(ip) || balancer_ips.contains(ip);
+    let given = |address: IpAddr| {
+        let served = is_served(&plan, Family::of(address));
+        (address, Given { service: plan.to_string(), object: object.clone(), served })
     };
-    addresses(service).filter(led_here).map(|address| (address, given.clone())).collect()
+    addresses(service).filter(led_here).map(given).collect()
 }
 
-fn is_served(plan: &ServicePlan) -> bool {
-    let has_endpoints = || plan.ports.iter().any(|port| !port.outside_endpoints.is_empty());
-    !plan.outside.local_only || has_endpoints()
+fn is_served(plan: &ServicePlan, family: Family) -> bool {
+    let mut endpoints = plan.ports.iter().flat_map(|port| &port.outside_endpoints);
+    !plan.outside.local_only || endpoints.any(|endpoint| family.has(endpoint.ip()))
 }
 
 /// Whether load balancers may lead to this host, which is these nodes. When no node at all is said to be ready, it is who
@@ -112,9 +121,14 @@ fn is_ready(node: &Node) -> bool {
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The link of this host to the segment of its node, and its MAC address.
-pub(crate) fn segment(node: &Node, addresses: &[Address], links: &[Link]) -> Option<(Link, Mac)> {
-    let own = routes::addresses(node).filter(IpAddr::is_ipv4);
+/// The link of this host to the segment of its node's address of a family, and its MAC address.
+pub(crate) fn segment(
+    family: Family,
+    node: &Node,
+    addresses: &[Address],
+    links: &[Link],
+) -> Option<(Link, Mac)> {
+    let own = routes::addresses(node).filter(|own| family.has(*own));
     let mut held = own.filter_map(|own| addresses.iter().find(|address| address.address == own));
     held.find_map(|address| {
         let link = links.iter().find(|link| link.index == address.link)?;
@@ -130,10 +144,13 @@ mod tests {
 
     use super::*;
 
+    const V4: &str = "192.0.2.64";
+    const V6: &str = "2001:db8::64";
+
     fn place() -> Place {
         Place {
             nodes: ["n1".to_owned()].into(),
-            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            service_cidr: "10.96.0.0/16,fd00:96::/112".parse().unwrap(),
             cluster_dns: None,
             zone: None,
             addresses: BTreeSet::new(),
@@ -147,9 +164,12 @@ mod tests {
             "metadata": {"namespace": "default", "name": "web", "uid": "u", "annotations": annotations},
             "spec": {
                 "type": "LoadBalancer", "clusterIP": "10.96.0.1",
+                "clusterIPs": ["10.96.0.1", "fd00:96::1"],
                 "externalTrafficPolicy": policy, "ports": [port],
             },
-            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.64", "ipMode": "VIP"}]}},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": V4, "ipMode": "VIP"}, {"ip": V6, "ipMode": "VIP"},
+            ]}},
         }))
         .unwrap()
     }
@@ -165,34 +185,36 @@ mod tests {
     }
 
     #[test]
-    fn with_a_local_policy_a_host_with_an_endpoint_serves() {
+    fn with_a_local_policy_a_host_with_an_endpoint_of_the_family_serves() {
         let ours = json!({"minik8s.io/load-balancer-pool": "192.0.2.64/28"});
-        let check = |policy: &str, node: &str, annotations: &Value, expected: Option<bool>| {
+        let check = |policy: &str, node: &str, annotations: &Value, expected: [Option<bool>; 2]| {
             let (service, slice) = (service(policy, annotations), slice(node));
             let services = [(Arc::new(service), vec![Arc::new(slice)])];
             let found = given(&place(), &services, &BTreeSet::new());
-            let found = found.get(&Ipv4Addr::new(192, 0, 2, 64)).map(|given| given.served);
+            let found = [V4, V6].map(|ip| Some(found.get(&ip.parse().unwrap())?.served));
             assert_eq!(found, expected, "{policy} {node}");
         };
-        check("Cluster", "n2", &ours, Some(true));
-        check("Local", "n1", &ours, Some(true));
-        check("Local", "n2", &ours, Some(false));
-        check("Cluster", "n1", &json!({}), None);
+        check("Cluster", "n2", &ours, [Some(true), Some(true)]);
+        // Its endpoint has no address of IPv6.
+        check("Local", "n1", &ours, [Some(true), Some(false)]);
+        check("Local", "n2", &ours, [Some(false), Some(false)]);
+        check("Cluster", "n1", &json!({}), [None, None]);
     }
 
     #[test]
     fn what_is_anothers_to_announce_or_a_hosts_is_not_announced() {
-        let check = |class: Option<&str>, hosts: &[Ipv4Addr], expected: usize| {
+        let check = |class: Option<&str>, hosts: &[&str], expected: usize| {
             let ours = json!({"minik8s.io/load-balancer-pool": "192.0.2.64/28"});
             let mut service = service("Cluster", &ours);
             service.spec.as_mut().unwrap().load_balancer_class = class.map(str::to_owned);
             let services = [(Arc::new(service), vec![Arc::new(slice("n1"))])];
-            let hosts = hosts.iter().copied().collect();
-            assert_eq!(given(&place(), &services, &hosts).len(), expected, "{class:?} {hosts:?}");
+            let taken = hosts.iter().map(|ip| ip.parse().unwrap()).collect();
+            assert_eq!(given(&place(), &services, &taken).len(), expected, "{class:?} {hosts:?}");
         };
-        check(None, &[Ipv4Addr::new(192, 0, 2, 1)], 1);
+        check(None, &["192.0.2.1"], 2);
         check(Some("x.example/y"), &[], 0);
-        check(None, &[Ipv4Addr::new(192, 0, 2, 64)], 0);
+        check(None, &[V4], 1);
+        check(None, &[V4, V6], 0);
     }
 
     #[test]
@@ -206,20 +228,27 @@ mod tests {
         let addresses = [
             address("198.51.100.9", 24, true),
             address("203.0.113.1", 32, false),
-            address("192.0.2.64", 32, true),
+            address(V4, 32, true),
+            address("2001:db8::9", 64, false),
+            address("2001:db8:1::9", 128, false),
+            address(V6, 128, true),
         ];
         let nodes = [node("n1", "True", &json!({}))];
-        let expected =
+        let of_ipv4 =
             ["192.0.2.1", "198.51.100.0", "198.51.100.9", "198.51.100.255", "203.0.113.1"];
-        let expected: BTreeSet<Ipv4Addr> = expected.map(|text| text.parse().unwrap()).into();
-        assert_eq!(of_hosts(nodes.iter(), &addresses), expected);
+        let of_ipv6 = ["2001:db8::", "2001:db8::1", "2001:db8::9", "2001:db8:1::9"];
+        let expected = of_ipv4.into_iter().chain(of_ipv6).map(|text| text.parse().unwrap());
+        assert_eq!(of_hosts(nodes.iter(), &addresses), expected.collect());
     }
 
     fn node(name: &str, ready: &str, labels: &Value) -> Node {
         serde_json::from_value(json!({
             "metadata": {"name": name, "labels": labels},
             "status": {"conditions": [{"type": "Ready", "status": ready}],
-                "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
+                "addresses": [
+                    {"type": "InternalIP", "address": "192.0.2.1"},
+                    {"type": "InternalIP", "address": "2001:db8::1"},
+                ]},
         }))
         .unwrap()
     }
@@ -249,7 +278,7 @@ mod tests {
             mac: Some(Mac([mac; 6])),
             vxlan: None,
         };
-        let check = |links: &[Link], of: &str, expected: Option<u32>| {
+        let check = |family: Family, links: &[Link], of: &str, expected: Option<u32>| {
             let address = |link, text: &str| Address {
                 link,
                 address: text.parse().unwrap(),
@@ -257,12 +286,15 @@ mod tests {
                 temporary: false,
             };
             let addresses = [address(1, "198.51.100.1"), address(2, of)];
-            let found = segment(&node("n1", "True", &json!({})), &addresses, links);
+            let found = segment(family, &node("n1", "True", &json!({})), &addresses, links);
             assert_eq!(found.map(|(link, _)| link.index), expected);
         };
-        check(&[link(1, 1, true), link(2, 2, true)], "192.0.2.1", Some(2));
-        check(&[link(1, 1, true), link(2, 2, true)], "192.0.2.2", None);
-        check(&[link(2, 0, true)], "192.0.2.1", None);
-        check(&[link(2, 2, false)], "192.0.2.1", None);
+        let both = [link(1, 1, true), link(2, 2, true)];
+        check(Family::Ipv4, &both, "192.0.2.1", Some(2));
+        check(Family::Ipv4, &both, "192.0.2.2", None);
+        check(Family::Ipv4, &[link(2, 0, true)], "192.0.2.1", None);
+        check(Family::Ipv4, &[link(2, 2, false)], "192.0.2.1", None);
+        check(Family::Ipv6, &both, "192.0.2.1", None);
+        check(Family::Ipv6, &both, "2001:db8::1", Some(2));
     }
 }

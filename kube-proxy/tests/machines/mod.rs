@@ -39,6 +39,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
+        address::AddressHeaderFlags,
         link::{InfoData, InfoVeth},
         route::{RouteProtocol, RouteType},
     },
@@ -157,9 +158,12 @@ impl Space {
         self.links.link().set(up.build()).execute().await.unwrap();
     }
 
-    pub(crate) async fn address(&self, link: &str, address: Ipv4Addr, length: u8) {
+    pub(crate) async fn address(&self, link: &str, address: impl Into<IpAddr>, length: u8) {
         let index = self.index(link).await;
-        self.links.address().add(index, address.into(), length).execute().await.unwrap();
+        let mut request = self.links.address().add(index, address.into(), length);
+        // Of IPv6: nobody else has it.
+        request.message_mut().header.flags = AddressHeaderFlags::Nodad;
+        request.execute().await.unwrap();
     }
 
     /// Adds a route; one without a gateway leads nowhere.
@@ -259,7 +263,7 @@ impl Machine {
         }
         client.connect(UPLINK, &switch, "client").await;
         switch.plug("client", "switch").await;
-        client.address(UPLINK, [198, 51, 100, 9].into(), 24).await;
+        client.address(UPLINK, [198, 51, 100, 9], 24).await;
         (machines.try_into().ok().unwrap(), client, switch)
     }
 

@@ -1,12 +1,12 @@
 //! Generated histories of a segment, in virtual time, against what is promised of it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use proptest::prelude::*;
 
 use super::*;
 
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 64);
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 64));
 const STEP: Duration = Duration::from_millis(20);
 /// The kernel's.
 const LATE: Duration = Duration::from_millis(1250);

@@ -1,8 +1,10 @@
 //! One host, and what it hears.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 64);
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 64));
 const HOLD: Action = Action::Hold(ADDRESS);
 const RELEASE: Action = Action::Release(ADDRESS);
 const MINE: Action = Action::Say(Said::Mine, ADDRESS);
@@ -144,4 +146,17 @@ fn what_can_not_be_had_is_left_to_others_for_a_while() {
     host.election.failed(ADDRESS, now);
     assert_eq!(host.hear(Said::Mine, worse, 700), None);
     assert_eq!(host.next(), 3600);
+}
+
+/// Else one host would have all.
+#[test]
+fn hosts_have_another_order_for_each_address_of_either_family() {
+    let best = |address: IpAddr| {
+        (1..4).map(|last| Mac([2, 0, 0, 0, 0, last])).max_by_key(|mac| weight(*mac, address))
+    };
+    for template in ["192.0.2.", "fd00::"] {
+        let addresses = (1..20).map(|last| format!("{template}{last}").parse().unwrap());
+        let chosen: BTreeSet<_> = addresses.map(best).collect();
+        assert_eq!(chosen.len(), 3, "{template}");
+    }
 }
