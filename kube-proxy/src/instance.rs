@@ -40,7 +40,7 @@ pub struct InstanceSpec {
     pub name: String,
     /// Labels of the container that say what it is for.
     pub labels: BTreeMap<String, String>,
-    /// The virtual IPs that it listens on. With others it would be another one.
+    /// The virtual IPs that it listens on.
     pub addresses: BTreeSet<IpAddr>,
     /// What it does.
     pub configuration: Configuration,
@@ -74,7 +74,7 @@ pub(crate) struct Instance {
     pub(crate) kind: String,
     /// The object that it is for, for messages.
     pub(crate) owner: String,
-    /// Those that it was made for.
+    /// Those that it was made for, and those that it was told of before this program began.
     addresses: BTreeSet<IpAddr>,
     /// Whether it was made in the present way.
     current: bool,
@@ -256,9 +256,9 @@ impl Instance {
         self.addresses.iter()
     }
 
-    /// Whether it can become `spec` at all.
-    pub(crate) fn suits(&self, spec: &InstanceSpec) -> bool {
-        self.current && self.addresses == spec.addresses
+    /// Whether it was made in the present way: else it is made anew.
+    pub(crate) fn is_current(&self) -> bool {
+        self.current
     }
 
     /// Whether it runs and goes by `wanted`.

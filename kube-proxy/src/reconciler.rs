@@ -238,13 +238,13 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         }
     }
 
-    /// Removes the containers of those that are gone, and those that can't become what is wanted.
+    /// Removes the containers of those that are gone, and those of an older version.
     async fn remove_unwanted(&mut self, summary: &mut Summary) {
         let unwanted = |uid: &&String| {
             let instance = self.instances.get(*uid);
             instance.is_some_and(|instance| {
                 self.owners.contains(&instance.kind)
-                    && !self.wanted.get(*uid).is_some_and(|wanted| instance.suits(&wanted.spec))
+                    && !(instance.is_current() && self.wanted.contains_key(*uid))
             })
         };
         let unwanted: Vec<_> = self.due.iter().filter(unwanted).cloned().collect();

@@ -10,7 +10,7 @@ mod gateways;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     thread,
@@ -74,6 +74,7 @@ macro_rules! in_each_form {
 in_each_form! {
     a_service_is_balanced_reloaded_adopted_revived_and_removed
     connections_outlive_changes_of_other_endpoints
+    connections_outlive_an_address_that_comes_and_goes
     a_socket_that_is_taken_is_reported_and_tried_again
     who_comes_from_outside_is_led_by_the_policy_for_outside_and_the_balancers_clients_are_chosen
     a_server_of_the_host_on_a_node_port_is_reported_and_nothing_to_the_virtual_ip
@@ -409,6 +410,41 @@ async fn connections_outlive_changes_of_other_endpoints(form: Form) {
     assert_eq!(workers::end_surplus(master, 1).unwrap(), OldWorkers { left: 1, ended: 1 });
     assert_eq!(newer.read(&mut [0]).unwrap_or(0), 0);
     assert!(old.iter_mut().all(is_alive));
+}
+
+/// As with a second family.
+async fn connections_outlive_an_address_that_comes_and_goes(form: Form) {
+    let node = Node::of(form, 11).await;
+    let mut proxy = node.proxy().await;
+    let (one, stays) = ([node.vip].into(), echo());
+    settle_well(&mut *proxy, &node.web(&[stays])).await;
+    let container = node.container().await.id;
+    let mut old = node.connect();
+    assert!(is_alive(&mut old));
+    let both = ServicePlan { ips: [node.vip, node.site()].into(), ..node.web(&[stays]) };
+    settle_well(&mut *proxy, &both).await;
+    let second = || -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((node.site(), PORT))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    };
+    assert!(is_alive(&mut second().unwrap()) && is_alive(&mut old));
+
+    // A host that comes up while no API server answers serves at both.
+    output("docker", &["kill", &container]);
+    for address in [node.vip, node.site()] {
+        node.addresses().await.release(address).await.unwrap();
+    }
+    let mut proxy = node.proxy().await;
+    assert!(proxy.resume().await.unwrap().is_empty());
+    until("both addresses are served", || second().is_ok_and(|mut stream| is_alive(&mut stream)));
+    let mut old = node.connect();
+    assert!(is_alive(&mut old));
+
+    settle_well(&mut *proxy, &node.web(&[stays])).await;
+    assert!(is_alive(&mut old) && second().is_err());
+    assert_eq!(node.addresses().await.list().await.unwrap().held, one);
+    assert_eq!(node.container().await.id, container);
 }
 
 async fn a_socket_that_is_taken_is_reported_and_tried_again(form: Form) {

@@ -230,6 +230,47 @@ async fn a_configuration_that_is_not_taken_is_a_failure_and_told_again_until_it_
     rig.check(&[web_scaled()], &[]).await;
 }
 
+/// The Service `web` with an address and an endpoint of the second family.
+fn web_of_two_stacks() -> ServicePlan {
+    let mut web = service("web", 10, &["10.244.0.2:80", "[fd00:10:244::2]:80"]);
+    web.ips.insert("fd00:10:96::a".parse().unwrap());
+    web
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_family_comes_and_goes_with_a_reload_and_leaves_nothing() {
+    let mut rig = Rig::new();
+    rig.settle(&[web()]).await;
+    rig.node.log();
+    rig.check(&[web_of_two_stacks()], &["take fd00:10:96::a", "reload id-u-web"]).await;
+    rig.settle(&[web_of_two_stacks()]).await;
+    let listens = |rig: &Rig| {
+        fs::read_to_string(rig.config("u-web")).unwrap().contains("listen [fd00:10:96::a]:80 ")
+    };
+    assert!(listens(&rig));
+
+    // Its container was made for the first one alone.
+    rig.node.log();
+    rig.node.with(|node| {
+        node.held.clear();
+        node.containers.get_mut("id-u-web").unwrap().running = false;
+    });
+    rig.restart();
+    rig.proxy.resume().await.unwrap();
+    let done = ["take 10.96.0.10", "take fd00:10:96::a", "start id-u-web"];
+    assert_eq!(rig.node.log(), done);
+    rig.settle(&[web_of_two_stacks()]).await;
+    assert_eq!(rig.node.log(), [""; 0]);
+
+    rig.check(&[web()], &["release fd00:10:96::a", "reload id-u-web"]).await;
+    rig.settle(&[web()]).await;
+    assert!(!listens(&rig));
+    assert_eq!(rig.node.with(|node| node.held.clone()), web().ips);
+    let configs = Configs::open(rig.state.path()).unwrap();
+    let left = check::nginxes::differences(&rig.node, &configs, &[spec(&web())]).await.unwrap();
+    assert_eq!(left, []);
+}
+
 /// The Service `web` with a node port.
 fn web_exposed() -> ServicePlan {
     let ServicePlan { mut ports, .. } = web();
@@ -626,12 +667,11 @@ async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
     let text = fs::read_to_string(state.path().join("u-dns/nginx.conf")).unwrap();
     assert!(text.starts_with("# DNS default/site") && text.contains("return site;"), "{text}");
 
-    // Other addresses, another container.
+    // Other addresses, the same container.
     node.log();
     proxy.want(dns(&[21, 22]));
     proxy.pass().await.unwrap();
-    let done = ["remove id-u-dns", "release 10.96.0.20", "take 10.96.0.22", "create default/site"];
-    assert_eq!(node.log(), done);
+    assert_eq!(node.log(), ["release 10.96.0.20", "take 10.96.0.22"]);
     proxy.forget("u-dns");
     proxy.pass().await.unwrap();
     let done = ["remove id-u-dns", "release 10.96.0.21", "release 10.96.0.22"];

@@ -54,8 +54,8 @@ async fn fault(
     found: &Found,
 ) -> Option<&'static str> {
     let mut instance = Instance::found(found);
-    if !instance.suits(spec) {
-        return Some("has an nginx that was made for something else");
+    if !instance.is_current() {
+        return Some("has an nginx that an older kube-proxy has made");
     }
     if !found.running {
         return Some("has an nginx that does not run");

@@ -183,11 +183,3 @@ async fn one_that_stops_answering_is_given_a_moment_then_told_again() {
     pass(5).await;
     check(&instance, "a", Step::Reload, Some(Fault::NotTaken));
 }
-
-#[test]
-fn only_one_of_the_present_way_and_address_suits() {
-    let old = Found { current: false, ..found(true) };
-    assert!(Instance::found(&found(true)).suits(&spec("web", 10)));
-    assert!(!Instance::found(&found(true)).suits(&spec("web", 11)));
-    assert!(!Instance::found(&old).suits(&spec("web", 10)));
-}

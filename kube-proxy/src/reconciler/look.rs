@@ -9,6 +9,7 @@ use tracing::info;
 use super::{Failure, PARALLEL, ReconcileError, Reconciler};
 use crate::{
     addresses::Addresses,
+    backend::shared::listened,
     containers::{Containers, Found},
     instance::{Instance, InstanceSpec},
 };
@@ -51,15 +52,25 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
     }
 
     async fn revive(&self, found: &Found) -> Result<Instance, ReconcileError> {
+        let found = self.with_addresses(found.clone());
         for address in &found.addresses {
             self.addresses.take(*address).await?;
         }
         self.configs.directory(&found.uid).before_start()?;
         self.containers.start(&found.id).await?;
         info!(owner = found.owner, "started with its last configuration");
-        let mut instance = Instance::found(found);
+        let mut instance = Instance::found(&found);
         instance.started();
         Ok(instance)
+    }
+
+    /// With the addresses at which its nginx was told to listen since it was made, if it is one that has some for itself.
+    fn with_addresses(&self, mut found: Found) -> Found {
+        if !found.addresses.is_empty() {
+            let text = self.configs.directory(&found.uid).text().unwrap_or_default();
+            found.addresses.extend(listened(&text).iter().map(|(_, socket)| socket.ip()));
+        }
+        found
     }
 
     /// Has the next look look at the containers: they may not be what they were.
@@ -106,7 +117,10 @@ impl<C: Containers, A: Addresses> Reconciler<C, A> {
         let mut known = mem::take(&mut self.instances);
         for found in found {
             let known = known.remove(&found.uid).filter(|known| known.id == found.id);
-            let mut instance = known.unwrap_or_else(|| Instance::found(&found));
+            let mut instance = match known {
+                Some(known) => known,
+                None => Instance::found(&self.with_addresses(found.clone())),
+            };
             instance.seen(&found);
             self.instances.insert(found.uid, instance);
         }
