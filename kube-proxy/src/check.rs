@@ -87,7 +87,7 @@ async fn differences(
     let kernel = Kernel::open().context("cannot look at the kernel's routes")?;
     let seen = kernel.look().await?;
     let netlink = Netlink::open()?;
-    let (pods, keeps_clients) = (args.cluster_cidr.v4, args.nginx_keeps_clients());
+    let (pods, keeps_clients) = (args.cluster_cidr, args.nginx_keeps_clients());
     let clients = client_addresses::differences(pods, &netlink, keeps_clients).await?;
     if keeps_clients {
         world.keep_clients_of(client_addresses::networks(pods, &netlink).await?);

@@ -8,13 +8,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use component::Check;
-use ipnet::Ipv4Net;
+use component::{Check, dual_stack::DualStack};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Mac, Marked, Netlink};
 use packet_filter::nftables::{Chain, Contents, Table};
 use tracing::warn;
@@ -26,9 +25,12 @@ use crate::{
 
 /// A bit of the marks of packets and connections that neither Kubernetes nor Docker uses.
 const MARK: u32 = 0x0800_0000;
-const KEPT: Marked = Marked { mark: MARK, number: 138 };
+/// Of the table of routes and of the rule that leads there.
+const NUMBER: u8 = 138;
 /// What the names of the tables of all clusters begin with, which have the rule and its route together on one host.
 const TABLES: &str = "minik8s-clients-";
+/// The family of the tables for bridges.
+const BRIDGES: &str = "bridge";
 /// How often it is looked whether all is as it was made, and which bridges there are.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -37,8 +39,8 @@ const LOOK: Duration = Duration::from_secs(5);
 pub struct Bridge {
     /// Whose frames it takes itself.
     pub mac: Mac,
-    /// Of its pods.
-    pub network: Ipv4Net,
+    /// Of its pods, of one family.
+    pub network: IpNet,
 }
 
 /// What went wrong.
@@ -58,7 +60,7 @@ pub enum Fault {
 /// Keeps the rules, and says whose addresses may be kept.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    pub(crate) pods: Ipv4Net,
+    pub(crate) pods: DualStack,
     pub(crate) kernel: Netlink,
     pub(crate) check: Check,
 }
@@ -86,16 +88,23 @@ impl Keeper {
     }
 }
 
-/// Makes all that is needed; the networks of which that is true.
+/// Makes all that is needed, and removes what was needed for a family that pods have no more; the networks of which that is
+/// true.
 ///
 /// # Errors
 ///
 /// The kernel or the tool refuses.
-pub async fn ensure(pods: Ipv4Net, kernel: &Netlink) -> Result<BTreeSet<Ipv4Net>, Fault> {
-    bridged::packets_meet_the_rules(Family::Ipv4).await?;
-    let bridges = bridges(pods, kernel).await?;
-    kernel.keep_marked(KEPT).await?;
-    for (table, contents) in tables(pods, &bridges) {
+pub async fn ensure(pods: DualStack, kernel: &Netlink) -> Result<BTreeSet<IpNet>, Fault> {
+    for family in Family::BOTH {
+        if !has_family(&pods, family) {
+            let_go(&pods, family, kernel).await?;
+            continue;
+        }
+        bridged::packets_meet_the_rules(family).await?;
+        kernel.keep_marked(kept(family)).await?;
+    }
+    let bridges = bridges(&pods, kernel).await?;
+    for (table, contents) in tables(&pods, &bridges) {
         table.ensure(&contents).await?;
     }
     Ok(bridges.into_iter().map(|bridge| bridge.network).collect())
@@ -103,10 +112,10 @@ pub async fn ensure(pods: Ipv4Net, kernel: &Netlink) -> Result<BTreeSet<Ipv4Net>
 
 /// The networks of this host's pods.
 pub(crate) async fn networks(
-    pods: Ipv4Net,
+    pods: DualStack,
     kernel: &Netlink,
-) -> Result<BTreeSet<Ipv4Net>, netlink::Error> {
-    let bridges = bridges(pods, kernel).await?;
+) -> Result<BTreeSet<IpNet>, netlink::Error> {
+    let bridges = bridges(&pods, kernel).await?;
     Ok(bridges.into_iter().map(|bridge| bridge.network).collect())
 }
 
@@ -115,26 +124,55 @@ pub(crate) async fn networks(
 /// # Errors
 ///
 /// The kernel or the tool refuses.
-pub async fn remove(pods: Ipv4Net, kernel: &Netlink) -> Result<(), Fault> {
-    // It is made first, and goes last.
-    if !kernel.keeps_marked(KEPT).await? {
+pub async fn remove(pods: DualStack, kernel: &Netlink) -> Result<(), Fault> {
+    // They are made first, and go last.
+    if !keeps_any(kernel).await? {
         return Ok(());
     }
-    for (table, _) in tables(pods, &[]) {
-        table.remove().await?;
+    table(&pods, BRIDGES).remove().await?;
+    for family in Family::BOTH {
+        let_go(&pods, family, kernel).await?;
     }
-    if is_kept_by_another(pods).await? { Ok(()) } else { Ok(kernel.let_marked_go(KEPT).await?) }
+    Ok(())
 }
 
-async fn is_kept_by_another(pods: Ipv4Net) -> Result<bool, Fault> {
-    let [(table, _), _] = tables(pods, &[]);
-    Ok(table.has_another(TABLES).await?)
+async fn keeps_any(kernel: &Netlink) -> Result<bool, netlink::Error> {
+    let [v4, v6] = Family::BOTH.map(kept);
+    Ok(kernel.keeps_marked(v4).await? || kernel.keeps_marked(v6).await?)
+}
+
+/// Of one family.
+async fn let_go(pods: &DualStack, family: Family, kernel: &Netlink) -> Result<(), Fault> {
+    if !kernel.keeps_marked(kept(family)).await? {
+        return Ok(());
+    }
+    let table = table(pods, family.word());
+    if !table.differences(None).await?.is_empty() {
+        table.remove().await?;
+    }
+    match table.has_another(TABLES).await? {
+        true => Ok(()),
+        false => Ok(kernel.let_marked_go(kept(family)).await?),
+    }
+}
+
+/// The packets that are to stay here.
+fn kept(family: Family) -> Marked {
+    let to = match family {
+        Family::Ipv4 => IpNet::V4(Ipv4Net::default()),
+        Family::Ipv6 => IpNet::V6(Ipv6Net::default()),
+    };
+    Marked { mark: MARK, number: NUMBER, to }
+}
+
+fn has_family(pods: &DualStack, family: Family) -> bool {
+    pods.iter().any(|range| family.has_network(&range))
 }
 
 /// All that, where addresses are not to be kept any more. Connections from them need it as long as nginx does keep them.
 #[derive(Debug)]
 pub(crate) struct Left {
-    pub(crate) pods: Ipv4Net,
+    pub(crate) pods: DualStack,
     pub(crate) kernel: Netlink,
 }
 
@@ -148,32 +186,54 @@ impl Leftover for Left {
 
 /// What of it is not as it should be, in words.
 pub(crate) async fn differences(
-    pods: Ipv4Net,
+    pods: DualStack,
     kernel: &Netlink,
     is_wanted: bool,
 ) -> Result<Vec<String>, Fault> {
-    let mut found = match (kernel.keeps_marked(KEPT).await?, is_wanted) {
-        (false, false) => return Ok(Vec::new()),
-        (false, true) => vec!["the rule for answers to pods is missing".to_owned()],
-        (true, false) if is_kept_by_another(pods).await? => Vec::new(),
-        (true, false) => vec!["the rule for answers to pods is left over".to_owned()],
-        (true, true) => Vec::new(),
-    };
-    for (table, contents) in tables(pods, &bridges(pods, kernel).await?) {
+    let mut found = Vec::new();
+    if !is_wanted && !keeps_any(kernel).await? {
+        return Ok(found);
+    }
+    for family in Family::BOTH {
+        let is_wanted = is_wanted && has_family(&pods, family);
+        found.extend(difference(&pods, family, kernel, is_wanted).await?);
+    }
+    for (table, contents) in tables(&pods, &bridges(&pods, kernel).await?) {
         found.extend(table.differences(is_wanted.then_some(&contents)).await?);
     }
     Ok(found)
 }
 
-async fn bridges(pods: Ipv4Net, kernel: &Netlink) -> Result<Vec<Bridge>, netlink::Error> {
+/// Of the rule of a family, and of the table of one that pods don't have.
+async fn difference(
+    pods: &DualStack,
+    family: Family,
+    kernel: &Netlink,
+    is_wanted: bool,
+) -> Result<Vec<String>, Fault> {
+    let (word, table) = (family.word(), table(pods, family.word()));
+    let rule = match (kernel.keeps_marked(kept(family)).await?, is_wanted) {
+        (false, true) => Some(format!("the {word} rule for answers to pods is missing")),
+        (true, false) if !table.has_another(TABLES).await? => {
+            Some(format!("the {word} rule for answers to pods is left over"))
+        }
+        _ => None,
+    };
+    let left = match has_family(pods, family) {
+        true => Vec::new(),
+        false => table.differences(None).await?,
+    };
+    Ok(rule.into_iter().chain(left).collect())
+}
+
+async fn bridges(pods: &DualStack, kernel: &Netlink) -> Result<Vec<Bridge>, netlink::Error> {
     let (links, addresses) = (kernel.links().await?, kernel.addresses().await?);
     let links: BTreeMap<u32, _> = links.iter().map(|link| (link.index, link)).collect();
     let bridge = |address: &netlink::Address| {
         let link = links.get(&address.link).filter(|link| link.vxlan.is_none())?;
-        let IpAddr::V4(ip) = address.address else { return None };
-        let network = Ipv4Net::new(ip, address.prefix_len).ok()?.trunc();
+        let network = IpNet::new(address.address, address.prefix_len).ok()?.trunc();
         let bridge = Bridge { mac: link.mac?, network };
-        is_of_one_host(pods, network).then_some(bridge)
+        is_of_one_host(pods, &network).then_some(bridge)
     };
     let mut found: Vec<_> = addresses.iter().filter_map(bridge).collect();
     found.sort_by_key(|bridge| bridge.network);
@@ -181,43 +241,53 @@ async fn bridges(pods: Ipv4Net, kernel: &Netlink) -> Result<Vec<Bridge>, netlink
 }
 
 /// Whether its pods are those of this host. That of a bridge which spans hosts, as Weave Net's does, is all of the cluster.
-fn is_of_one_host(pods: Ipv4Net, network: Ipv4Net) -> bool {
-    pods.contains(&network) && network != pods.trunc() && network.prefix_len() < netlink::HOST
+fn is_of_one_host(pods: &DualStack, network: &IpNet) -> bool {
+    let is_all = || pods.iter().any(|range| range.trunc() == *network);
+    pods.encloses(network) && !is_all() && network.prefix_len() < network.max_prefix_len()
 }
 
 /// The tables of this cluster, and what is in them.
-pub fn tables(pods: Ipv4Net, bridges: &[Bridge]) -> [(Table, Contents); 2] {
-    let (network, length) = (pods.network().to_bits(), pods.prefix_len());
-    let name = format!("{TABLES}{network:08x}-{length}");
-    let table = |family| Table { family, name: name.clone() };
+pub fn tables(pods: &DualStack, bridges: &[Bridge]) -> Vec<(Table, Contents)> {
+    let routed = pods.iter().map(|range| {
+        let family = Family::of(range.addr()).word();
+        (table(pods, family), routed(family, range))
+    });
+    routed.chain([(table(pods, BRIDGES), bridged(bridges))]).collect()
+}
+
+/// Of a family, in the words of nftables. Named after the range of IPv4 in any case.
+fn table(pods: &DualStack, family: &'static str) -> Table {
+    let (network, length) = (pods.v4.network().to_bits(), pods.v4.prefix_len());
+    Table { family, name: format!("{TABLES}{network:08x}-{length}") }
+}
+
+fn routed(family: &str, pods: IpNet) -> Contents {
     // What a host sends from an address that is not its own is its nginxes'.
     let begin = format!(
-        "ip saddr {pods} fib saddr type != local ct direction original ct mark set ct mark or {MARK:#x}"
+        "{family} saddr {pods} fib saddr type != local ct direction original ct mark set ct mark or {MARK:#x}"
     );
     let answer = format!(
         "ct direction reply ct mark and {MARK:#x} == {MARK:#x} meta mark set meta mark or {MARK:#x}"
     );
-    let routed = Contents {
-        chains: [
-            // Servers of this host answer here.
-            chain("output", "type route hook output priority mangle", vec![begin, answer.clone()]),
-            chain("prerouting", "type filter hook prerouting priority mangle", vec![answer]),
-        ]
-        .into(),
-        ..Contents::default()
-    };
+    let chains = [
+        // Servers of this host answer here.
+        chain("output", "type route hook output priority mangle", vec![begin, answer.clone()]),
+        chain("prerouting", "type filter hook prerouting priority mangle", vec![answer]),
+    ];
+    Contents { chains: chains.into(), ..Contents::default() }
+}
+
+fn bridged(bridges: &[Bridge]) -> Contents {
     let take_up = |Bridge { mac, network }: &Bridge| {
+        let family = Family::of(network.addr()).word();
         format!(
-            "ip daddr {network} meta mark and {MARK:#x} == {MARK:#x} ether daddr set {mac} meta pkttype set host"
+            "{family} daddr {network} meta mark and {MARK:#x} == {MARK:#x} ether daddr set {mac} meta pkttype set host"
         )
     };
-    // After those of the family `ip`, to which br_netfilter leads.
+    // After those of the families `ip` and `ip6`, to which br_netfilter leads.
     let hook = "type filter hook prerouting priority 10";
-    let bridged = Contents {
-        chains: [chain("prerouting", hook, bridges.iter().map(take_up).collect())].into(),
-        ..Contents::default()
-    };
-    [(table("ip"), routed), (table("bridge"), bridged)]
+    let chains = [chain("prerouting", hook, bridges.iter().map(take_up).collect())];
+    Contents { chains: chains.into(), ..Contents::default() }
 }
 
 fn chain(name: &str, hook: &str, rules: Vec<String>) -> (String, Chain) {
@@ -230,11 +300,14 @@ mod tests {
 
     #[test]
     fn a_bridge_that_spans_all_hosts_says_nothing_of_whose_pods_are_here() {
-        let is_of_one_host = |network: &str| {
-            super::is_of_one_host("10.244.0.0/16".parse().unwrap(), network.parse().unwrap())
-        };
-        assert!(is_of_one_host("10.244.3.0/24"));
+        let pods = "10.244.0.0/16,fd00:10:244::/56".parse().unwrap();
+        let is_of_one_host =
+            |network: &str| super::is_of_one_host(&pods, &network.parse().unwrap());
+        assert!(is_of_one_host("10.244.3.0/24") && is_of_one_host("fd00:10:244:3::/64"));
         for other in ["10.244.0.0/16", "10.0.0.0/8", "10.244.3.1/32", "172.17.0.0/16"] {
+            assert!(!is_of_one_host(other), "{other}");
+        }
+        for other in ["fd00:10:244::/56", "fd00:10:244::1/128", "2001:db8::/64"] {
             assert!(!is_of_one_host(other), "{other}");
         }
     }
@@ -246,12 +319,23 @@ mod tests {
             network: network.parse().unwrap(),
         };
         let bridges = [bridge(1, "10.244.0.0/24"), bridge(2, "10.244.1.0/24")];
-        let [(_, routed), (table, bridged)] = tables("10.244.0.0/16".parse().unwrap(), &bridges);
-        assert_eq!((table.family, table.name.as_str()), ("bridge", "minik8s-clients-0af40000-16"));
-        let rules = &bridged.chains["prerouting"].rules;
+        let both = [&bridges[..], &[bridge(2, "fd00:10:244:1::/64")]].concat();
+        let pods = "10.244.0.0/16,fd00:10:244::/56".parse().unwrap();
+        let tables = tables(&pods, &both);
+        let names: Vec<_> = tables.iter().map(|(table, _)| (table.family, &*table.name)).collect();
+        assert_eq!(names, ["ip", "ip6", "bridge"].map(|it| (it, "minik8s-clients-0af40000-16")));
+        let rules = &tables[2].1.chains["prerouting"].rules;
         assert!(rules[0].starts_with("ip daddr 10.244.0.0/24 "), "{rules:?}");
         assert!(rules[1].contains("ether daddr set 02:00:00:00:00:02 "), "{rules:?}");
-        let mut all = routed.chains.values().flat_map(|chain| &chain.rules).chain(rules);
+        assert!(rules[2].starts_with("ip6 daddr fd00:10:244:1::/64 "), "{rules:?}");
+        let begin = &tables[1].1.chains["output"].rules[0];
+        assert!(begin.starts_with("ip6 saddr fd00:10:244::/56 fib "), "{begin}");
+        let mut all = tables.iter().flat_map(|(_, it)| it.chains.values()).flat_map(|it| &it.rules);
         assert!(all.all(|rule| rule.contains("mark") && rule.contains("0x8000000")));
+        let of_one = super::tables(&"10.244.0.0/16".parse().unwrap(), &bridges);
+        assert_eq!(
+            of_one.iter().map(|(table, _)| table.family).collect::<Vec<_>>(),
+            ["ip", "bridge"]
+        );
     }
 }

@@ -222,7 +222,7 @@ fn by_nginx_alone<B: Backend + 'static>(args: &Args, nginx: B) -> anyhow::Result
     if args.nginx_keeps_clients() {
         return Ok(Box::new(nginx));
     }
-    let left = client_addresses::Left { pods: args.cluster_cidr.v4, kernel: Netlink::open()? };
+    let left = client_addresses::Left { pods: args.cluster_cidr, kernel: Netlink::open()? };
     Ok(Box::new(nginx.and_without(Box::new(left))))
 }
 
@@ -277,7 +277,7 @@ async fn keep_clients(
     args: &Args,
     runtime: &Runtime,
 ) -> anyhow::Result<Option<client_addresses::Keeper>> {
-    let (pods, kernel) = (args.cluster_cidr.v4, Netlink::open()?);
+    let (pods, kernel) = (args.cluster_cidr, Netlink::open()?);
     if args.nginx_keeps_clients() {
         let check = runtime.health.check("addresses of clients");
         return Ok(Some(client_addresses::Keeper { pods, kernel, check }));

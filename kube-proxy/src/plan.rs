@@ -22,7 +22,7 @@ use api_types::{
     meta::ObjectMeta,
 };
 use component::dual_stack::DualStack;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use self::endpoints::Offered;
 pub use self::{
@@ -54,7 +54,7 @@ pub struct ServicePlan {
     /// Which endpoint takes a connection, without affinity.
     pub balancing: Balancing,
     /// The networks of those clients whose addresses endpoints are to see; that is not the Service's matter.
-    pub kept: BTreeSet<Ipv4Net>,
+    pub kept: BTreeSet<IpNet>,
     /// How it is reached beside its virtual IP.
     pub outside: Outside,
     /// All ports, those without an endpoint too; no two with the same number and protocol.

@@ -22,7 +22,7 @@ use api_types::{
 };
 use component::dual_stack::DualStack;
 use futures::{Stream, StreamExt, future};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use kube::{
     Resource,
     runtime::{
@@ -237,7 +237,7 @@ impl World {
     }
 
     /// nginx may speak to endpoints from the addresses of pods of these networks, of this host; whether that is new.
-    pub(crate) fn keep_clients_of(&self, networks: BTreeSet<Ipv4Net>) -> bool {
+    pub(crate) fn keep_clients_of(&self, networks: BTreeSet<IpNet>) -> bool {
         let mut news = self.news.lock();
         let is_new = news.kept != networks;
         if is_new {
@@ -445,7 +445,7 @@ struct News {
     hosts_listed: bool,
     gateways_changed: bool,
     /// The networks of clients whose addresses nginx may keep.
-    kept: BTreeSet<Ipv4Net>,
+    kept: BTreeSet<IpNet>,
     wakes: Vec<Arc<Wake>>,
 }
 

@@ -9,7 +9,7 @@ mod rig;
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     process::Command,
 };
@@ -21,12 +21,20 @@ use kube_proxy::{
     plan::ServicePlan,
 };
 use netlink::Netlink;
-use rig::{Answer, GATEWAY, NODE, Node, Pod, VIP, call, connect, flow, ip, nft, service};
+use rig::{
+    Answer, CLIENT, CLIENT_V6, GATEWAY, GATEWAY_V6, NODE, NODE_V6, Node, Pod, VIP, VIP_V6, call_at,
+    connect, flow_to, ip, nft, service,
+};
 use testkit::wait;
 
 const IMAGE: &str = "minik8s/nginx:0.1";
-/// A pod of another host.
-const FAR: Ipv4Addr = Ipv4Addr::new(10, 244, 9, 2);
+/// Of each family: the Service's address, the node's for its pods, and that of a pod of another host.
+const VIPS: [IpAddr; 2] = [VIP, VIP_V6];
+const GATEWAYS: [IpAddr; 2] = [GATEWAY, GATEWAY_V6];
+const FAR: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(10, 244, 9, 2)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x10, 0x244, 9, 0, 0, 0, 2)),
+];
 
 /// A container that does nothing, and its nginx; both go with it.
 struct Container {
@@ -78,20 +86,47 @@ fn docker(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Who answers the pod by TCP and by UDP, and whom it sees.
-fn asked_by(pod: &Pod) -> [Answer; 2] {
-    pod.run(|| [call(80).unwrap(), flow(53).ask().unwrap()])
+/// The Service at both addresses, with an endpoint of each family.
+fn service_of(endpoints: [IpAddr; 2]) -> ServicePlan {
+    let endpoints = endpoints.map(|address| SocketAddr::new(address, 8080));
+    ServicePlan { ips: VIPS.into(), ..service(&endpoints) }
+}
+
+/// Who answers by TCP and by UDP at each of the addresses, and whom it sees.
+fn asked() -> [[Answer; 2]; 2] {
+    VIPS.map(|vip| [call_at(vip, 80).unwrap(), flow_to(vip, 53).ask().unwrap()])
+}
+
+fn expected(by: [IpAddr; 2], to: [IpAddr; 2]) -> [[Answer; 2]; 2] {
+    [0, 1].map(|family| [Answer { by: by[family], to: to[family] }; 2])
+}
+
+fn addresses(pod: &Pod) -> [IpAddr; 2] {
+    [pod.address, pod.second]
 }
 
 /// What is beside the node is another node, of one pod.
-fn make_far(node: &Node) -> SocketAddr {
+fn make_far(node: &Node) {
     node.client.run(|| {
-        ip(&format!("address add {FAR}/32 dev lo"));
+        FAR.iter().for_each(|address| drop(ip(&format!("address add {address} dev lo"))));
         ip(&format!("route add 10.244.0.0/24 via {NODE}"));
-        rig::serve(FAR.into());
+        ip(&format!("route add fd00:10:244::/64 via {NODE_V6}"));
+        FAR.into_iter().for_each(rig::serve);
     });
-    ip(&format!("route add 10.244.9.0/24 via {}", rig::CLIENT));
-    SocketAddr::new(FAR.into(), 8080)
+    ip(&format!("route add 10.244.9.0/24 via {CLIENT}"));
+    ip(&format!("route add fd00:10:244:9::/64 via {CLIENT_V6}"));
+}
+
+fn clients_are_kept(family: &str) -> bool {
+    let routes = ip(&format!("{family} route show table all"));
+    let (rule, route) =
+        (ip(&format!("{family} rule list")).contains("138"), routes.contains("table 138"));
+    assert_eq!(rule, route, "{routes}");
+    rule
+}
+
+fn has_table(of: &str) -> bool {
+    nft("list tables").lines().any(|line| line == format!("table {of}"))
 }
 
 #[test]
@@ -99,37 +134,57 @@ fn endpoints_of_this_and_of_other_hosts_see_the_pods_that_ask_and_a_pod_reaches_
     let container = Container::start();
     rig::on_the_node(container.namespace(), async move |node| {
         fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-        let (pods, kernel) = ("10.244.0.0/16".parse().unwrap(), Netlink::open().unwrap());
-        let far = make_far(&node);
+        fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        let (pods, kernel) =
+            ("10.244.0.0/16,fd00:10:244::/56".parse().unwrap(), Netlink::open().unwrap());
+        make_far(&node);
         ip(&format!("address add {VIP}/32 dev lo"));
+        ip(&format!("address add {VIP_V6}/128 dev lo nodad preferred_lft 0"));
         let kept = client_addresses::ensure(pods, &kernel).await.unwrap();
-        assert_eq!(kept, ["10.244.0.0/24".parse().unwrap()].into());
+        let networks =
+            ["10.244.0.0/24", "fd00:10:244::/64"].map(|network| network.parse().unwrap());
+        assert_eq!(kept, networks.into());
         let [client, other] = [&node.pods[0], &node.pods[1]];
-        let near = node.endpoints(&[1])[0];
-        let own = SocketAddr::new(GATEWAY, 8080);
-        rig::serve(GATEWAY);
-        for endpoint in [near, far, own] {
-            container.serve(&ServicePlan { kept: kept.clone(), ..service(&[endpoint]) }).await;
-            let expected = Answer { by: endpoint.ip(), to: client.address };
-            assert_eq!(asked_by(client), [expected; 2], "{endpoint}");
+        let near = addresses(other);
+        GATEWAYS.into_iter().for_each(rig::serve);
+        for endpoints in [near, FAR, GATEWAYS] {
+            container.serve(&ServicePlan { kept: kept.clone(), ..service_of(endpoints) }).await;
+            assert_eq!(client.run(asked), expected(endpoints, addresses(client)));
         }
         // Whoever is an endpoint himself comes from the node, as the node does.
-        container.serve(&ServicePlan { kept: kept.clone(), ..service(&[near]) }).await;
-        let expected = Answer { by: other.address, to: GATEWAY };
-        assert_eq!(asked_by(other), [expected; 2]);
-        assert_eq!(call(80), Ok(expected));
+        container.serve(&ServicePlan { kept: kept.clone(), ..service_of(near) }).await;
+        let by_node = expected(near, GATEWAYS);
+        assert_eq!(other.run(asked), by_node);
+        assert_eq!(asked(), by_node);
 
         // What is not asked for is not kept. What another cluster on this host needs stays until it does not, and then nothing is left.
-        container.serve(&service(&[near])).await;
+        container.serve(&service_of(near)).await;
         let others = "10.245.0.0/16".parse().unwrap();
         client_addresses::ensure(others, &kernel).await.unwrap();
+        assert!(clients_are_kept("-4") && clients_are_kept("-6"));
         client_addresses::remove(pods, &kernel).await.unwrap();
-        assert!(nft("list tables").contains("minik8s-clients-0af50000-16"));
+        assert!(has_table("ip minik8s-clients-0af50000-16"), "{}", nft("list tables"));
         assert!(!nft("list tables").contains("minik8s-clients-0af40000-16"));
-        assert!(ip("rule list").contains("138") && !ip("route show table 138").is_empty());
+        assert!(clients_are_kept("-4") && !clients_are_kept("-6"));
         client_addresses::remove(others, &kernel).await.unwrap();
-        assert_eq!(asked_by(client), [expected; 2]);
+        assert_eq!(client.run(asked), by_node);
         assert_eq!(nft("list tables").matches("minik8s-clients").count(), 0);
-        assert!(!ip("rule list").contains("138"), "{}", ip("rule list"));
+        assert!(!clients_are_kept("-4"));
+    });
+}
+
+#[test]
+fn a_cluster_that_goes_back_to_one_stack_leaves_nothing_of_the_other() {
+    rig::on_a_node(async |_| {
+        let kernel = Netlink::open().unwrap();
+        let [both, one] = ["10.244.0.0/16,fd00:10:244::/56", "10.244.0.0/16"];
+        client_addresses::ensure(both.parse().unwrap(), &kernel).await.unwrap();
+        let table = "minik8s-clients-0af40000-16";
+        assert!(has_table(&format!("ip6 {table}")) && clients_are_kept("-6"));
+        let kept = client_addresses::ensure(one.parse().unwrap(), &kernel).await.unwrap();
+        assert_eq!(kept, ["10.244.0.0/24".parse().unwrap()].into());
+        assert!(!has_table(&format!("ip6 {table}")) && !clients_are_kept("-6"));
+        assert!(has_table(&format!("ip {table}")) && clients_are_kept("-4"));
+        assert!(!nft(&format!("list table bridge {table}")).contains("ip6 daddr"));
     });
 }

@@ -174,6 +174,21 @@ fn pods_of_this_host_are_spoken_for_by_their_own_addresses() {
     assert_eq!(rest, stream(&[]));
 }
 
+#[test]
+fn pods_of_two_stacks_are_spoken_for_by_their_addresses_of_each() {
+    let Objects { services, slices, .. } = Objects::read(include_str!("golden/stacks/two.yaml"));
+    let mut plan = plan(&place(), &services, &slices).remove(0);
+    plan.kept = ["10.244.0.0/24", "fd00:10:244::/64"].map(|it| it.parse().unwrap()).into();
+    let stream = specs(&plan).remove(0).configuration.stream;
+    let geo = concat!(
+        "    geo $kept_u1 {\n        default \"\";\n        10.244.0.0/24 1;\n        fd00:10:244::/64 1;\n",
+        "        10.244.0.2/32 \"\";\n        fd00:10:244::2/128 \"\";\n    }\n",
+    );
+    assert!(stream.starts_with(geo), "{stream}");
+    // Two ports, at two addresses each.
+    assert_eq!(stream.matches("proxy_bind $client_u1 transparent;").count(), 4);
+}
+
 /// An `http` block is no Service's.
 #[test]
 fn hosts_and_paths_are_as_written_down() {

@@ -53,13 +53,15 @@ remove_table() {
     ! nft list table "$1" "$table" >/dev/null 2>&1 || nft delete table "$1" "$table"
 }
 
-# What brings answers to nginxes that keep clients' addresses. The rule and its route are for all clusters of the host.
+# What brings answers to nginxes that keep clients' addresses. The rules and their routes are for all clusters of the host.
 remove_clients() {
-    remove_table ip clients "$CLUSTER_CIDR"
-    remove_table bridge clients "$CLUSTER_CIDR"
+    local family
+    for family in ip ip6 bridge; do remove_table $family clients "$CLUSTER_CIDR"; done
     ! nft list tables 2>/dev/null | grep minik8s-clients- >/dev/null || return 0
-    ! ip rule list priority 138 | grep . >/dev/null || ip rule del priority 138 table 138
-    ! ip route show table 138 2>/dev/null | grep . >/dev/null || ip route flush table 138
+    for family in -4 -6; do
+        ! ip $family rule list priority 138 | grep . >/dev/null || ip $family rule del priority 138 table 138
+        ! ip $family route show table 138 2>/dev/null | grep . >/dev/null || ip $family route flush table 138
+    done
 }
 
 # remove_chains TOOL TABLE RANGE…: our chains that name one of the ranges, of which some may be empty, and the jumps to them.

@@ -1,7 +1,8 @@
 //! Packets with a mark that are for this host wherever they are addressed to, by a rule and a table of routes.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use nix::errno::Errno;
 use rtnetlink::{
     IpVersion, RouteMessageBuilder,
@@ -24,6 +25,8 @@ pub struct Marked {
     pub mark: u32,
     /// The table, which is nobody else's, the rule's place among the others, and who made both.
     pub number: u8,
+    /// Where they are addressed to.
+    pub to: IpNet,
 }
 
 impl Netlink {
@@ -33,18 +36,14 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn keep_marked(&self, marked: Marked) -> Result<(), Error> {
         let lo = self.link("lo").await?.unwrap_or_default();
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .table_id(marked.number.into())
-            .protocol(RouteProtocol::from(marked.number))
-            .scope(RouteScope::Host)
-            .kind(RouteType::Local)
-            .output_interface(lo);
+        let protocol = RouteProtocol::from(marked.number);
+        let route = route(marked).protocol(protocol).output_interface(lo);
         let added = self.handle.route().add(route.build()).replace().execute().await;
         added.map_err(failed("adding a route for marked packets"))?;
         if self.keeps_marked(marked).await? {
             return Ok(());
         }
-        let mut request = self.handle.rule().add().v4();
+        let mut request = self.handle.rule().add();
         *request.message_mut() = rule(marked);
         let added = request.execute().await.map_err(failed("adding a rule for marked packets"));
         unless(added, Errno::EEXIST)
@@ -55,7 +54,8 @@ impl Netlink {
     /// # Errors
     /// The kernel does not answer.
     pub async fn keeps_marked(&self, marked: Marked) -> Result<bool, Error> {
-        let listed = self.list(|| self.handle.rule().get(IpVersion::V4).execute()).await;
+        let version = if marked.to.addr().is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
+        let listed = self.list(|| self.handle.rule().get(version).execute()).await;
         let listed = listed.map_err(failed("listing rules for routes"))?;
         let wanted = rule(marked);
         let is_it = |found: &RuleMessage| {
@@ -74,18 +74,26 @@ impl Netlink {
             let removed = self.handle.rule().del(rule(marked)).execute().await;
             unless(removed.map_err(failed("removing a rule for marked packets")), Errno::ENOENT)?;
         }
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .table_id(marked.number.into())
-            .scope(RouteScope::Host)
-            .kind(RouteType::Local);
-        let removed = self.handle.route().del(route.build()).execute().await;
+        let removed = self.handle.route().del(route(marked).build()).execute().await;
         unless(removed.map_err(failed("removing a route for marked packets")), Errno::ESRCH)
     }
 }
 
+fn route(marked: Marked) -> RouteMessageBuilder<IpAddr> {
+    RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(marked.to.network(), marked.to.prefix_len())
+        .expect("a network's prefix is no longer than its addresses")
+        .table_id(marked.number.into())
+        .scope(RouteScope::Host)
+        .kind(RouteType::Local)
+}
+
 fn rule(marked: Marked) -> RuleMessage {
     let mut rule = RuleMessage::default();
-    rule.header.family = AddressFamily::Inet;
+    rule.header.family = match marked.to {
+        IpNet::V4(_) => AddressFamily::Inet,
+        IpNet::V6(_) => AddressFamily::Inet6,
+    };
     rule.header.table = marked.number;
     rule.header.action = RuleAction::ToTable;
     rule.attributes = vec![

@@ -210,9 +210,9 @@ fn write_clients<'a>(
     writeln!(out, "    geo $kept_{id} {{\n        default \"\";")?;
     plan.kept.iter().try_for_each(|network| writeln!(out, "        {network} 1;"))?;
     let own: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.ip()).collect();
-    let is_kept = |ip: &IpAddr| plan.kept.iter().any(|it| IpNet::V4(*it).contains(ip));
+    let is_kept = |ip: &IpAddr| plan.kept.iter().any(|it| it.contains(ip));
     let own = own.into_iter().filter(is_kept);
-    own.into_iter().try_for_each(|ip| writeln!(out, "        {ip}/32 \"\";"))?;
+    own.into_iter().try_for_each(|ip| writeln!(out, "        {} \"\";", IpNet::from(ip)))?;
     writeln!(out, "    }}\n    map $kept_{id} $client_{id} {{")?;
     writeln!(out, "        default \"\";\n        1 $remote_addr;\n    }}")
 }
