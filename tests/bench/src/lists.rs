@@ -20,6 +20,8 @@ use crate::{
 const TIMES: usize = 5;
 
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+const CBOR: &str = "application/cbor";
 
 pub(crate) async fn run(args: &Args, backing: Backing) -> anyhow::Result<Report> {
     let mut report = Report::new(format!("Lists, {backing:?}"));
@@ -37,6 +39,8 @@ async fn of(pods: usize, backing: Backing, report: &mut Report) -> anyhow::Resul
     let middle = middle(&server, pods).await?;
     let lists = [
         ("all", PODS, JSON),
+        ("all in protobuf", PODS, PROTOBUF),
+        ("all in CBOR", PODS, CBOR),
         ("all as a table", PODS, TABLE),
         ("1 % by label", &*format!("{PODS}?labelSelector=rare%3Dyes"), JSON),
         ("first page of 500", &first_page, JSON),

@@ -180,9 +180,14 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     component::install_crypto_provider();
     component::raise_file_limit();
+    let mut failed = Vec::new();
     for section in &args.only {
-        section.run(&args).await?;
+        // The others are measured all the same.
+        if let Err(error) = section.run(&args).await {
+            failed.push(format!("{section:?}: {error:#}"));
+        }
     }
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 
@@ -190,23 +195,22 @@ impl Section {
     async fn run(self, args: &Args) -> anyhow::Result<()> {
         match self {
             Self::Scheduler => scheduling::run(args)?.print(),
-            Self::Bindings => on_each(args, binding::run).await?,
-            Self::Requests => on_each(args, requests::run).await?,
-            Self::Apply => on_each(args, applying::run).await?,
-            Self::Audit => on_each(args, audit::run).await?,
-            Self::Lists => on_each(args, lists::run).await?,
-            Self::Metrics => on_each(args, metrics::run).await?,
-            Self::Watches => on_each(args, watches::run).await?,
-            Self::Kubelets => on_each(args, kubelets::run).await?,
-            Self::Connections => on_each(args, connections::run).await?,
-            Self::CustomResources => on_each(args, custom_resources::run).await?,
+            Self::Bindings => on_each(args, binding::run).await,
+            Self::Requests => on_each(args, requests::run).await,
+            Self::Apply => on_each(args, applying::run).await,
+            Self::Audit => on_each(args, audit::run).await,
+            Self::Lists => on_each(args, lists::run).await,
+            Self::Metrics => on_each(args, metrics::run).await,
+            Self::Watches => on_each(args, watches::run).await,
+            Self::Kubelets => on_each(args, kubelets::run).await,
+            Self::Connections => on_each(args, connections::run).await,
+            Self::CustomResources => on_each(args, custom_resources::run).await,
             Self::Restart => restart::run(args).await?.print(),
             Self::Services => services::run(args).await?.print(),
             Self::Pods => pods::run(args).await?.print(),
             Self::Samples => samples::run(args).await?.print(),
             Self::Gpu => gpu::run(args).await?.print(),
         }
-        Ok(())
     }
 }
 
@@ -215,7 +219,7 @@ async fn on_each(
     run: impl AsyncFn(&Args, Backing) -> anyhow::Result<Report>,
 ) -> anyhow::Result<()> {
     for &backing in &args.store {
-        run(args, backing).await?.print();
+        run(args, backing).await?.print()?;
     }
     Ok(())
 }

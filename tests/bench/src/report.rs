@@ -1,7 +1,9 @@
-//! The table that is printed: a row for each measurement, and of the columns those that it needs.
+//! The table that is printed: a row for each measurement, and of the columns those that it needs. Each row is said on stderr
+//! as soon as it is measured: what comes later may fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 
@@ -124,12 +126,21 @@ impl Row {
     }
 }
 
+/// As a line of its own.
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.cells.iter().try_for_each(|(column, cell)| write!(f, " | {} {cell}", column.title()))
+    }
+}
+
 /// What was measured of one thing.
 #[derive(Debug)]
 pub(crate) struct Report {
     title: String,
     rows: Vec<Row>,
     notes: Vec<String>,
+    failed: Vec<String>,
     bar: ProgressBar,
 }
 
@@ -140,7 +151,7 @@ impl Report {
         let bar = ProgressBar::new_spinner().with_style(style.expect("a valid template"));
         bar.set_prefix(title.clone());
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self { title, rows: Vec::new(), notes: Vec::new(), bar }
+        Self { title, rows: Vec::new(), notes: Vec::new(), failed: Vec::new(), bar }
     }
 
     /// Says what is under way.
@@ -148,7 +159,22 @@ impl Report {
         self.bar.set_message(what.into());
     }
 
+    /// Does a part of it. One that fails is named in the end, and the others are done all the same.
+    pub(crate) async fn part(
+        &mut self,
+        what: &str,
+        part: impl AsyncFnOnce(&mut Self) -> anyhow::Result<()>,
+    ) {
+        self.step(what.to_owned());
+        if let Err(error) = part(self).await {
+            let failed = format!("{what}: {error:#}");
+            self.say(&failed);
+            self.failed.push(failed);
+        }
+    }
+
     pub(crate) fn add(&mut self, row: Row) {
+        self.say(&row.to_string());
         self.rows.push(row);
     }
 
@@ -160,11 +186,17 @@ impl Report {
     }
 
     pub(crate) fn note(&mut self, note: String) {
+        self.say(&note);
         self.notes.push(note);
     }
 
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Errors: parts that failed.
     #[expect(clippy::print_stdout, reason = "the program's output")]
-    pub(crate) fn print(&self) {
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         let columns: BTreeSet<_> = self.rows.iter().flat_map(|row| row.cells.keys()).collect();
         let mut table = Builder::default();
@@ -177,5 +209,7 @@ impl Report {
         for note in &self.notes {
             println!("{note}");
         }
+        anyhow::ensure!(self.failed.is_empty(), "{}", self.failed.join("\n"));
+        Ok(())
     }
 }

@@ -33,58 +33,72 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
     let endpoint = backend(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).await?;
     for &clients in &args.clients {
         for (connection, fewer) in REQUESTS {
-            let count = args.service_requests / fewer;
-            let what = format!("{clients} at once, {connection}");
-            let bare = format!("bare {what}");
-            report.step(&bare);
-            report.add(requests(&bare, endpoint, connection, clients, count).await?);
-            for mode in MODES {
-                let mut node = Node::start(mode).await?;
-                let service = node.serve(endpoint).await?;
-                let what = format!("{mode} {what}");
-                report.step(&what);
-                let row = requests(&what, service, connection, clients, count).await?;
-                report.add_beside(&bare, row);
-            }
+            let load = Load { clients, connection, count: args.service_requests / fewer };
+            load.on_each(endpoint, &mut report).await;
         }
     }
-    bytes_of_a_connection(args, &mut report).await?;
+    let bytes = async |report: &mut Report| bytes_of_a_connection(args, report).await;
+    report.part("bytes of a connection", bytes).await;
     endpoints::run(args, &mut report).await?;
-    idle::run(&mut report).await?;
-    dns::run(args, &mut report).await?;
+    report.part("idle Services", idle::run).await;
+    report.part("the cluster's DNS", async |report| dns::run(args, report).await).await;
     Ok(report)
 }
 
 async fn bytes_of_a_connection(args: &Args, report: &mut Report) -> anyhow::Result<()> {
     let source = Source::start(args.mebibytes).await?;
     let bare = "bare bytes of a connection";
-    report.step(bare);
     let time = source.read_at(source.address).await?;
     report.add(Row::new(bare).throughput(args.mebibytes, time));
     for mode in MODES {
         let what = format!("{mode} bytes of a connection");
-        report.step(&what);
-        let mut node = Node::start(mode).await?;
-        let service = node.serve(source.address).await?;
-        let time = source.read_at(service).await?;
-        report.add_beside(bare, Row::new(what).throughput(args.mebibytes, time));
+        let measure = async |report: &mut Report| {
+            let mut node = Node::start(mode).await?;
+            let service = node.serve(source.address).await?;
+            let time = source.read_at(service).await?;
+            report.add_beside(bare, Row::new(&what).throughput(args.mebibytes, time));
+            Ok(())
+        };
+        report.part(&what, measure).await;
     }
     Ok(())
 }
 
-/// The client's CPU time is the endpoint's too.
-async fn requests(
-    what: &str,
-    to: SocketAddrV4,
-    connection: Connection,
+/// So many requests, by so many clients at once.
+struct Load {
     clients: usize,
+    connection: Connection,
     count: usize,
-) -> anyhow::Result<Row> {
-    let mut clients: Vec<_> = (0..clients).map(|_| Client::new(to, connection)).collect();
-    let ask = async |client: &mut Client, _| client.ask().await;
-    // Opens those that stay.
-    measure(clients.len(), &mut clients, ask).await?;
-    let meter = Meter::start(None, None);
-    let measured = measure(count, &mut clients, ask).await?;
-    Ok(Row::new(what).load(&measured).usage(&meter.read()))
+}
+
+impl Load {
+    /// To the endpoint, and through a Service in each mode.
+    async fn on_each(&self, endpoint: SocketAddrV4, report: &mut Report) {
+        let what = format!("{} at once, {}", self.clients, self.connection);
+        let bare = format!("bare {what}");
+        let measure = async |report: &mut Report| Ok(report.add(self.on(&bare, endpoint).await?));
+        report.part(&bare, measure).await;
+        for mode in MODES {
+            let what = format!("{mode} {what}");
+            let measure = async |report: &mut Report| {
+                let mut node = Node::start(mode).await?;
+                let service = node.serve(endpoint).await?;
+                report.add_beside(&bare, self.on(&what, service).await?);
+                Ok(())
+            };
+            report.part(&what, measure).await;
+        }
+    }
+
+    /// The client's CPU time is the endpoint's too.
+    async fn on(&self, what: &str, to: SocketAddrV4) -> anyhow::Result<Row> {
+        let clients = (0..self.clients).map(|_| Client::new(to, self.connection));
+        let mut clients: Vec<_> = clients.collect();
+        let ask = async |client: &mut Client, _| client.ask().await;
+        // Opens those that stay.
+        measure(clients.len(), &mut clients, ask).await?;
+        let meter = Meter::start(None, None);
+        let measured = measure(self.count, &mut clients, ask).await?;
+        Ok(Row::new(what).load(&measured).usage(&meter.read()))
+    }
 }

@@ -40,14 +40,19 @@ pub(super) async fn run(args: &Args, report: &mut Report) -> anyhow::Result<()> 
     let (echo, dns) = (Echo::start().await?, Server::start().await?);
     dns.until_known().await?;
     for &clients in &args.clients {
-        let bare = format!("datagrams given back, {clients} at once");
-        report.step(&bare);
         let count = args.service_requests;
-        report.add(questions(&bare, echo.address, clients, count, false).await?);
+        let bare = format!("datagrams given back, {clients} at once");
+        let measure = async |report: &mut Report| {
+            report.add(questions(&bare, echo.address, clients, count, false).await?);
+            Ok(())
+        };
+        report.part(&bare, measure).await;
         let what = format!("DNS, {clients} at once");
-        report.step(&what);
-        let row = questions(&what, dns.address, clients, count, true).await?;
-        report.add_beside(&bare, row);
+        let measure = async |report: &mut Report| {
+            report.add_beside(&bare, questions(&what, dns.address, clients, count, true).await?);
+            Ok(())
+        };
+        report.part(&what, measure).await;
     }
     Ok(())
 }

@@ -34,23 +34,37 @@ pub(super) async fn run(args: &Args, report: &mut Report) -> anyhow::Result<()> 
                 continue;
             }
             let what = format!("{mode} another endpoint beside {others} Services");
-            report.step(&what);
-            let mut node = Node::start(mode).await?;
-            let service = node.serve_beside(endpoints[0].address, others).await?;
-            endpoints[0].until_met(service).await?;
-            let mut times = Vec::new();
-            for round in 1..=args.endpoint_changes {
-                tokio::time::sleep(PAUSE).await;
-                let endpoint = &endpoints[round % 2];
-                let begin = Instant::now();
-                node.lead_to(endpoint.address).await?;
-                endpoint.until_met(service).await?;
-                times.push(begin.elapsed());
-            }
-            report.add(Row::new(what).load(&Measured::in_turn(&times)));
+            let measure = async |report: &mut Report| {
+                let times = changes(mode, others, args.endpoint_changes, &endpoints).await?;
+                report.add(Row::new(&what).load(&Measured::in_turn(&times)));
+                Ok(())
+            };
+            report.part(&what, measure).await;
         }
     }
     Ok(())
+}
+
+/// How long each change of the endpoint took, of so many.
+async fn changes(
+    mode: Mode,
+    others: usize,
+    count: usize,
+    endpoints: &[Endpoint; 2],
+) -> anyhow::Result<Vec<Duration>> {
+    let mut node = Node::start(mode).await?;
+    let service = node.serve_beside(endpoints[0].address, others).await?;
+    endpoints[0].until_met(service).await?;
+    let mut times = Vec::new();
+    for round in 1..=count {
+        tokio::time::sleep(PAUSE).await;
+        let endpoint = &endpoints[round % 2];
+        let begin = Instant::now();
+        node.lead_to(endpoint.address).await?;
+        endpoint.until_met(service).await?;
+        times.push(begin.elapsed());
+    }
+    Ok(times)
 }
 
 /// Says who it is to everybody who connects.

@@ -16,7 +16,6 @@ const EACH: usize = 10;
 const TOGETHER: [usize; 3] = [10, 100, 1_000];
 
 pub(super) async fn run(report: &mut Report) -> anyhow::Result<()> {
-    report.step("idle Services");
     let (nginxes, shims) = taken(Mode::Nginx, EACH, EACH).await?;
     report.add(row("the nginx of a Service, idle".to_owned(), nginxes, EACH));
     report.add(row("Docker's shim of it".to_owned(), shims, EACH));
