@@ -259,7 +259,7 @@ impl Encoded {
     ) -> Result<Bytes, E> {
         let others = || self.others.get_or_init(Box::default);
         let events = match media {
-            Media::Json => return make().map(Bytes::from),
+            Media::Json | Media::Yaml => return make().map(Bytes::from),
             Media::Protobuf => &others().protobuf,
             Media::Cbor => &others().cbor,
         };

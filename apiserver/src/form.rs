@@ -1,6 +1,6 @@
 //! Objects in the form that the client asked for: as they are, as a table, as metadata alone. All of it is JSON here.
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, encode};
 use api_types::jiff::Timestamp;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -175,11 +175,30 @@ impl Presentation {
         metadata: &Value,
     ) -> Result<(String, String), ApiError> {
         let empty = self.list(def, &[], metadata)?.to_string();
-        let elements = if self.form == Form::Table { r#""rows":[]"# } else { r#""items":[]"# };
+        let open = format!(r#""{}":["#, self.elements());
         // Only once: quotes within texts are escaped.
-        let frame = empty.split_once(elements).ok_or_else(|| ApiError::internal("no elements"))?;
-        let open = &elements[..elements.len() - 1];
+        let frame = empty.split_once(&format!("{open}]"));
+        let frame = frame.ok_or_else(|| ApiError::internal("no elements"))?;
         Ok((format!("{}{open}", frame.0), format!("]{}", frame.1)))
+    }
+
+    /// The same in YAML, if there are elements.
+    pub(crate) fn yaml_frame(
+        &self,
+        def: &ResourceDef,
+        metadata: &Value,
+    ) -> Result<(String, String), ApiError> {
+        let empty = encode::yaml(&self.list(def, &[], metadata)?);
+        let open = format!("\n{}:", self.elements());
+        // Only once: lines that are within something are indented.
+        let frame = empty.split_once(&format!("{open} []\n"));
+        let frame = frame.ok_or_else(|| ApiError::internal("no elements"))?;
+        Ok((format!("{}{open}\n", frame.0), frame.1.to_owned()))
+    }
+
+    /// The field of a list that has its elements.
+    fn elements(&self) -> &'static str {
+        if self.form == Form::Table { "rows" } else { "items" }
     }
 
     /// An element of a list.

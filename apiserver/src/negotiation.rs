@@ -18,18 +18,21 @@ const ONLY_JSON: &str = "only the following media types are accepted: applicatio
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Media {
     Json,
+    /// Of whole answers alone: a watch has no form in it.
+    Yaml,
     Protobuf,
     Cbor,
 }
 
 impl Media {
     /// All there are, those before others that a client likes as much.
-    const ALL: [Self; 3] = [Self::Json, Self::Protobuf, Self::Cbor];
+    const ALL: [Self; 4] = [Self::Json, Self::Yaml, Self::Protobuf, Self::Cbor];
 
     /// The content type of one document.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Json => "application/json",
+            Self::Yaml => "application/yaml",
             Self::Protobuf => protobuf::MEDIA_TYPE,
             Self::Cbor => cbor::MEDIA_TYPE,
         }
@@ -38,7 +41,7 @@ impl Media {
     /// The content type of a watch's events.
     pub(crate) fn of_events(self) -> &'static str {
         match self {
-            Self::Json => self.name(),
+            Self::Json | Self::Yaml => self.name(),
             Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
             Self::Cbor => cbor::SEQUENCE,
         }
@@ -65,22 +68,21 @@ struct Range<'a> {
     version: &'a str,
     /// In thousandths, of which there may be no more than that.
     quality: u16,
-    /// Whether what it asks of a stream is what there is.
-    is_known_stream: bool,
+    stream: &'a str,
 }
 
 impl<'a> Range<'a> {
     fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
-        let mut range = Self { media, quality: 1000, is_known_stream: true, ..Self::default() };
+        let mut range = Self { media, quality: 1000, ..Self::default() };
         for (name, value) in parts.take(PARAMETERS).filter_map(|p| p.split_once('=')) {
             match name {
                 "as" => range.form = value,
                 "g" => range.group = value,
                 "v" => range.version = value,
                 "q" => range.quality = quality(value),
-                "stream" => range.is_known_stream = matches!(value, "" | "watch"),
+                "stream" => range.stream = value,
                 _ => {}
             }
         }
@@ -96,7 +98,11 @@ impl<'a> Range<'a> {
     fn takes(&self, media: Media, is_watch: bool) -> bool {
         let is_sequence = is_watch && media == Media::Cbor && self.media == cbor::SEQUENCE;
         let is_named = matches!(self.media, "application/*" | "*/*" | "*");
-        self.is_known_stream && (is_named || is_sequence || self.media == media.name())
+        let has_stream = match self.stream {
+            "" => true,
+            stream => stream == "watch" && media != Media::Yaml,
+        };
+        has_stream && (is_named || is_sequence || self.media == media.name())
     }
 
     fn is_plain(&self) -> bool {
@@ -126,7 +132,9 @@ pub(crate) fn objects(
         "" if media == Media::Protobuf && !has_protobuf() => None,
         "" => range.is_plain().then_some(Form::Object),
         // Tables have no form but these (Kubernetes: `AllowsMediaTypeTransform`).
-        "Table" if range.meta_v1() => (media == Media::Json).then_some(Form::Table),
+        "Table" if range.meta_v1() => {
+            matches!(media, Media::Json | Media::Yaml).then_some(Form::Table)
+        }
         "PartialObjectMetadata" | "PartialObjectMetadataList" if range.meta_v1() => {
             Some(Form::PartialObject)
         }
@@ -190,6 +198,8 @@ fn first<T>(
         let mut taken = Media::ALL.into_iter().filter(|media| range.takes(*media, is_watch));
         taken.find_map(|media| Some((media, choose(range, media)?)))
     });
+    // As with Kubernetes it is not looked for what else might do.
+    let found = found.filter(|(media, _)| !is_watch || *media != Media::Yaml);
     Some(found.ok_or_else(|| not_acceptable(&supported(is_watch))))
 }
 
@@ -200,8 +210,9 @@ fn supported(is_watch: bool) -> String {
         media if is_watch => media.of_events(),
         media => media.name(),
     };
-    let names = Media::ALL.map(name).join(", ");
-    format!("only the following media types are accepted: {names}")
+    let all = Media::ALL.into_iter().filter(|media| !is_watch || *media != Media::Yaml);
+    let names: Vec<&str> = all.map(name).collect();
+    format!("only the following media types are accepted: {}", names.join(", "))
 }
 
 /// There is no answer in a form that the client takes.
@@ -294,6 +305,28 @@ mod tests {
         check(custom, &metadata, Some((Media::Protobuf, Form::PartialObject)));
         assert_eq!(failure(&headers(&metadata)), Media::Json);
         assert_eq!(failure(&headers(&format!("{metadata},{protobuf}"))), Media::Protobuf);
+    }
+
+    #[test]
+    fn everything_but_a_watch_has_a_form_in_yaml() {
+        let table = ";as=Table;v=v1;g=meta.k8s.io";
+        for answered in [BUILT_IN, (false, false)] {
+            check(answered, "application/yaml", Some((Media::Yaml, Form::Object)));
+            let table = format!("application/yaml{table}");
+            check(answered, &table, Some((Media::Yaml, Form::Table)));
+        }
+        check(BUILT_IN, "application/*", Some((Media::Json, Form::Object)));
+        let streamed = "application/yaml;stream=watch";
+        check(BUILT_IN, streamed, None);
+        let watch = (true, true);
+        check(watch, streamed, None);
+        check(watch, &format!("{streamed},*/*"), Some((Media::Json, Form::Object)));
+        check(watch, "application/yaml", None);
+        check(watch, "application/yaml,application/json", None);
+        check(watch, "application/json,application/yaml", Some((Media::Json, Form::Object)));
+        assert_eq!(failure(&headers("application/yaml")), Media::Yaml);
+        let refused = objects(&headers("text/html"), false, || true).unwrap_err().to_string();
+        assert!(refused.ends_with(": application/json, application/yaml, application/vnd.kubernetes.protobuf, application/cbor"), "{refused}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, encode};
 use api_types::jiff::Timestamp;
 use axum::body::Body;
 use bytes::Bytes;
@@ -70,7 +70,7 @@ async fn also_in(media: Media, mut response: Response) -> Result<Response, ApiEr
         Some(listing) => (body, listing.encoded(media).await?),
         None => {
             let json = body.collect().await.map_err(ApiError::internal)?.to_bytes();
-            let encoded = encode(media, &encoded::value(&json)?)?;
+            let encoded = encoded_in(media, &encoded::value(&json)?)?;
             (Body::from(json), vec![encoded.into()])
         }
     };
@@ -106,18 +106,19 @@ fn is_json(response: &Response) -> bool {
     is_json && response.extensions().get::<Streamed>().is_none()
 }
 
-fn encode(media: Media, object: &Value) -> Result<Vec<u8>, ApiError> {
+fn encoded_in(media: Media, object: &Value) -> Result<Vec<u8>, ApiError> {
     match media {
         Media::Json => serde_json::to_vec(object).map_err(ApiError::internal),
+        Media::Yaml => Ok(encode::yaml(object).into_bytes()),
         Media::Protobuf => Ok(protobuf::encode(object)?),
         Media::Cbor => Ok(cbor::encode(object)),
     }
 }
 
-/// The event of a watch, as it is sent.
+/// The event of a watch, as it is sent. None is wanted in YAML.
 pub(crate) fn event(media: Media, kind: &str, object: &Value) -> Result<Vec<u8>, ApiError> {
     match media {
-        Media::Json => {
+        Media::Json | Media::Yaml => {
             let event = serde_json::json!({ "type": kind, "object": object });
             Ok(format!("{event}\n").into_bytes())
         }
@@ -148,12 +149,24 @@ impl Listing {
                 let items = self.items(|object| Ok(list.item(object)?)).await?;
                 list.pieces(items)?
             }
-            _ => {
+            // JSON is there already.
+            Media::Json | Media::Yaml => self.in_yaml().await?,
+            Media::Cbor => {
                 let head = cbor::list(&api_version, &list, &self.metadata, self.items.len());
                 let items = self.items(|object| Ok(cbor::item(object))).await?;
                 [vec![head], items].concat()
             }
         })
+    }
+
+    async fn in_yaml(&self) -> Result<Vec<Bytes>, ApiError> {
+        if self.items.is_empty() {
+            let empty = self.presentation.list(&self.def, &[], &self.metadata)?;
+            return Ok(vec![encode::yaml(&empty).into()]);
+        }
+        let (head, tail) = self.presentation.yaml_frame(&self.def, &self.metadata)?;
+        let items = self.items(|object| Ok(encode::yaml_item(object).into())).await?;
+        Ok([vec![head.into()], items, vec![tail.into()]].concat())
     }
 
     async fn items(
@@ -210,21 +223,44 @@ mod tests {
         assert_eq!(prepared(answer).await.unwrap_err().code(), 500);
     }
 
-    #[tokio::test]
-    async fn others_have_their_turn_while_a_long_list_is_encoded() {
+    fn listing(accept: &str, objects: &[Value]) -> Listing {
         let catalogue = Catalogue::built_in();
         let def = catalogue.of_key("/registry/core/configmaps/default/a").unwrap().clone();
-        let (headers, query) = (HeaderMap::new(), Query::default());
-        let presentation = Presentation::of(&headers, &query, &def, None, false).unwrap();
-        let items = vec![Bytes::from(config_map(&"y".repeat(TOGETHER / 2)).to_string()); 3];
-        let listing = Listing { def, presentation, metadata: json!({}), items };
-        for media in [Media::Protobuf, Media::Cbor] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, accept.parse().unwrap());
+        let presentation =
+            Presentation::of(&headers, &Query::default(), &def, None, false).unwrap();
+        let items = objects.iter().map(|object| Bytes::from(object.to_string())).collect();
+        Listing { def, presentation, metadata: json!({"resourceVersion": "7"}), items }
+    }
+
+    #[tokio::test]
+    async fn a_list_in_yaml_is_what_comes_of_it_as_a_whole() {
+        let forms = ["Table", "PartialObjectMetadataList"];
+        let forms = forms.map(|form| format!("application/yaml;as={form};v=v1;g=meta.k8s.io"));
+        for accept in forms.iter().map(String::as_str).chain(["application/yaml"]) {
+            for objects in [vec![], vec![config_map("a\n\n"), config_map("items: []\n")]] {
+                let listing = listing(accept, &objects);
+                let Listing { def, presentation, metadata, .. } = &listing;
+                let objects: Vec<&Value> = objects.iter().collect();
+                let whole = presentation.list(def, &objects, metadata).unwrap();
+                let pieces = listing.clone().encoded(Media::Yaml).await.unwrap();
+                let text = String::from_utf8(pieces.concat()).unwrap();
+                assert_eq!(text, encode::yaml(&whole), "{accept}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_while_a_long_list_is_encoded() {
+        let listing = listing("*/*", &vec![config_map(&"y".repeat(TOGETHER / 2)); 3]);
+        for media in [Media::Yaml, Media::Protobuf, Media::Cbor] {
             let at_once = Listing { items: listing.items[..1].to_vec(), ..listing.clone() };
             assert!(at_once.encoded(media).now_or_never().is_some(), "{media:?}");
             assert!(listing.clone().encoded(media).now_or_never().is_none(), "{media:?}");
             assert_eq!(
                 listing.clone().encoded(media).await.unwrap().len(),
-                4 + usize::from(media == Media::Protobuf)
+                4 + usize::from(media != Media::Cbor)
             );
         }
     }
@@ -233,6 +269,7 @@ mod tests {
     fn a_failure_can_be_told_in_every_encoding() {
         let error = ApiError::expired("too old").retry_after(1);
         for media in [Media::Json, Media::Protobuf, Media::Cbor] {
+            assert!(encoded_in(media, &json!(error.status())).is_ok(), "{media:?}");
             assert!(event(media, "ERROR", &json!(error.status())).is_ok(), "{media:?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Answers in protobuf and CBOR, for clients that would rather have them than JSON.
+//! Answers in YAML, protobuf and CBOR, for clients that would rather have them than JSON.
 
 use axum::body::{Body, BodyDataStream};
 use futures::StreamExt;
@@ -14,6 +14,7 @@ use crate::{
 
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const CBOR: &str = "application/cbor";
+const YAML: &str = "application/yaml";
 /// What `kubectl` and Go's clients send.
 const TYPED: &str = "application/vnd.kubernetes.protobuf,application/json";
 const METADATA: &str = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
@@ -106,6 +107,12 @@ impl Answer {
     fn json(&self) -> Value {
         assert_eq!(self.type_(), JSON);
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    fn yaml(&self) -> Value {
+        assert_eq!(self.type_(), YAML);
+        serde_yaml::from_slice(&self.body).unwrap()
     }
 }
 
@@ -310,4 +317,45 @@ async fn discovery_is_encoded_too_and_known_by_the_same_tag() {
     assert!(groups.items.iter().any(|group| group.metadata.name == "apps"));
     // Whoever asks for what there is none of.
     assert_eq!(get(&api, "/apis", "text/html").await.code, 406);
+}
+
+#[tokio::test]
+async fn whatever_is_answered_at_once_comes_in_yaml() {
+    let api = Api::start().await;
+    for name in ["a", "b"] {
+        let data = json!({"x": "1", "y": "two\nlines\n"});
+        api.post(CONFIG_MAPS, &json!({"metadata": {"name": name}, "data": data})).await.ok();
+    }
+    let a = format!("{CONFIG_MAPS}/a");
+    let metadata = |media: &str| format!("{media};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    for (path, accept) in [
+        (&*a, str::to_owned as fn(&str) -> String),
+        (CONFIG_MAPS, str::to_owned),
+        (CONFIG_MAPS, metadata),
+        (&*format!("{CONFIG_MAPS}?labelSelector=frog"), str::to_owned),
+        (&*format!("{CONFIG_MAPS}/frog"), str::to_owned),
+        (&*format!("{CONFIG_MAPS}?limit=frog"), str::to_owned),
+        ("/frog", str::to_owned),
+        ("/api", str::to_owned),
+        ("/apis", str::to_owned),
+        ("/apis/apps", str::to_owned),
+        ("/apis/apps/v1", str::to_owned),
+    ] {
+        let (json, yaml) =
+            (get(&api, path, &accept(JSON)).await, get(&api, path, &accept(YAML)).await);
+        assert_eq!((yaml.code, yaml.yaml()), (json.code, json.json()), "{path}");
+    }
+    let table = get(&api, CONFIG_MAPS, &TABLE.replace(JSON, YAML)).await.yaml();
+    let names = [0, 1].map(|row| table["rows"][row]["cells"][0].clone());
+    assert_eq!((&table["kind"], names), (&json!("Table"), [json!("a"), json!("b")]));
+    let object = String::from_utf8(get(&api, &a, YAML).await.body).unwrap();
+    let begin = "apiVersion: v1\ndata:\n  x: \"1\"\n  \"y\": |\n    two\n    lines\nkind: ConfigMap\nmetadata:\n";
+    assert!(object.starts_with(begin), "{object}");
+    let written = send(&api, "PUT", &format!("{a}?dryRun=All"), (YAML, YAML), object.clone()).await;
+    assert_eq!((written.code, String::from_utf8(written.body).unwrap()), (200, object));
+    let watched = get(&api, &format!("{CONFIG_MAPS}?watch=true"), YAML).await;
+    let told = "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch, application/cbor-seq";
+    assert_eq!((watched.code, &watched.yaml()["message"]), (406, &json!(told)));
+    let openapi = get(&api, "/openapi/v3/api/v1", YAML).await;
+    assert_eq!(openapi.code, 406);
 }

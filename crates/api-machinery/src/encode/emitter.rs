@@ -1,5 +1,7 @@
 //! Lines, their indentation, and where long ones go on in the next (`go.yaml.in/yaml/v2`: `emitterc.go`).
 
+use std::slice;
+
 use serde_json::{Map, Number, Value};
 
 use super::{
@@ -35,6 +37,12 @@ impl Default for Emitter {
 impl Emitter {
     pub(super) fn document(mut self, value: &Value) -> String {
         self.node(value, None, false);
+        self.begin_line(0);
+        self.text
+    }
+
+    pub(super) fn item(mut self, item: &Value) -> String {
+        self.list(slice::from_ref(item), 0);
         self.begin_line(0);
         self.text
     }

@@ -15,5 +15,11 @@ pub fn yaml(value: &Value) -> String {
     Emitter::default().document(value)
 }
 
+/// The lines of a list's item, as they are below the list's key in a document.
+#[must_use]
+pub fn yaml_item(item: &Value) -> String {
+    Emitter::default().item(item)
+}
+
 #[cfg(test)]
 mod tests;
