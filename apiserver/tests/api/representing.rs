@@ -327,23 +327,17 @@ async fn whatever_is_answered_at_once_comes_in_yaml() {
         api.post(CONFIG_MAPS, &json!({"metadata": {"name": name}, "data": data})).await.ok();
     }
     let a = format!("{CONFIG_MAPS}/a");
-    let metadata = |media: &str| format!("{media};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
-    for (path, accept) in [
-        (&*a, str::to_owned as fn(&str) -> String),
-        (CONFIG_MAPS, str::to_owned),
-        (CONFIG_MAPS, metadata),
-        (&*format!("{CONFIG_MAPS}?labelSelector=frog"), str::to_owned),
-        (&*format!("{CONFIG_MAPS}/frog"), str::to_owned),
-        (&*format!("{CONFIG_MAPS}?limit=frog"), str::to_owned),
-        ("/frog", str::to_owned),
-        ("/api", str::to_owned),
-        ("/apis", str::to_owned),
-        ("/apis/apps", str::to_owned),
-        ("/apis/apps/v1", str::to_owned),
-    ] {
-        let (json, yaml) =
-            (get(&api, path, &accept(JSON)).await, get(&api, path, &accept(YAML)).await);
+    let same = async |path: &str, parameters: &str| {
+        let [json, yaml] = [JSON, YAML].map(|media| format!("{media}{parameters}"));
+        let (json, yaml) = (get(&api, path, &json).await, get(&api, path, &yaml).await);
         assert_eq!((yaml.code, yaml.yaml()), (json.code, json.json()), "{path}");
+    };
+    for path in [&*a, CONFIG_MAPS, "/frog", "/api", "/apis", "/apis/apps", "/apis/apps/v1"] {
+        same(path, "").await;
+    }
+    same(CONFIG_MAPS, ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").await;
+    for query in ["labelSelector=frog", "limit=frog"] {
+        same(&format!("{CONFIG_MAPS}?{query}"), "").await;
     }
     let table = get(&api, CONFIG_MAPS, &TABLE.replace(JSON, YAML)).await.yaml();
     let names = [0, 1].map(|row| table["rows"][row]["cells"][0].clone());
