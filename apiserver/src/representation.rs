@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use registry::ResourceDef;
-use serde_json::Value;
+use serde_json::{Value, de::SliceRead};
 
 use crate::{
     cbor, encoded,
@@ -140,20 +140,25 @@ pub(crate) fn events(media: Media, piece: &Bytes) -> impl Iterator<Item = Bytes>
     })
 }
 
+fn read(json: &[u8]) -> serde_json::Deserializer<SliceRead<'_>> {
+    serde_json::Deserializer::from_slice(json)
+}
+
 impl Listing {
     async fn encoded(self, media: Media) -> Result<Vec<Bytes>, ApiError> {
         let Kinds { api_version, list, item } = self.presentation.kinds(&self.def);
         Ok(match media {
             Media::Protobuf => {
                 let list = protobuf::List::new(&api_version, &item, &self.metadata)?;
-                let items = self.items(|object| Ok(list.item(object)?)).await?;
+                let items = self.items(|json| Ok(list.item(&mut read(json))?)).await?;
                 list.pieces(items)?
             }
             // JSON is there already.
             Media::Json | Media::Yaml => self.in_yaml().await?,
             Media::Cbor => {
                 let head = cbor::list(&api_version, &list, &self.metadata, self.items.len());
-                let items = self.items(|object| Ok(cbor::item(object))).await?;
+                let item = |json: &[u8]| cbor::item(&mut read(json)).map_err(ApiError::internal);
+                let items = self.items(item).await?;
                 [vec![head], items].concat()
             }
         })
@@ -165,13 +170,13 @@ impl Listing {
             return Ok(vec![encode::yaml(&empty).into()]);
         }
         let (head, tail) = self.presentation.yaml_frame(&self.def, &self.metadata)?;
-        let items = self.items(|object| Ok(encode::yaml_item(object).into())).await?;
+        let items = self.items(|json| Ok(encode::yaml_item(&encoded::value(json)?).into())).await?;
         Ok([vec![head.into()], items, vec![tail.into()]].concat())
     }
 
     async fn items(
         &self,
-        encode: impl Fn(&Value) -> Result<Bytes, ApiError>,
+        encode: impl Fn(&[u8]) -> Result<Bytes, ApiError>,
     ) -> Result<Vec<Bytes>, ApiError> {
         let now = Timestamp::now();
         let (mut items, mut together) = (Vec::with_capacity(self.items.len()), 0);
@@ -181,11 +186,13 @@ impl Listing {
                 tokio::task::yield_now().await;
                 together = json.len();
             }
-            let mut object = encoded::value(json)?;
-            if !self.presentation.is_plain() {
-                object = self.presentation.element(&self.def, &object, now)?;
-            }
-            items.push(encode(&object)?);
+            items.push(if self.presentation.is_plain() {
+                encode(json)?
+            } else {
+                let object = encoded::value(json)?;
+                let shown = self.presentation.element(&self.def, &object, now)?;
+                encode(shown.to_string().as_bytes())?
+            });
         }
         Ok(items)
     }

@@ -47,7 +47,7 @@ fn an_event_has_a_document_within_and_a_list_has_none() {
     assert_eq!(first_length(&bytes[..bytes.len() - 1]), None);
     let metadata = json!({"resourceVersion": "7"});
     let head = list("v1", "PodList", &metadata, 2);
-    let whole = [head, item(&object), item(&object)].concat();
+    let whole = [head, item(&object).unwrap(), item(&object).unwrap()].concat();
     let expected = json!({
         "apiVersion": "v1", "kind": "PodList", "metadata": metadata, "items": [object, object],
     });
@@ -181,4 +181,16 @@ proptest! {
         let _ = decode(&bytes);
         let _ = decode(&bytes[..place]);
     }
+}
+
+#[test]
+fn fields_are_put_in_order_however_they_come() {
+    let fields: serde_json::Map<_, _> = (0..300).map(|i| (i.to_string(), json!([i]))).collect();
+    let long: Vec<usize> = (0..24).collect();
+    let value = json!({"fields": fields, "long": long, "b": {"bb": null, "c": {}}, "": true});
+    let text = value.to_string();
+    let written = item(&mut serde_json::Deserializer::from_str(&text)).unwrap();
+    assert_eq!(encode(&value), [b"\xd9\xd9\xf7", &*written].concat());
+    assert!(written.starts_with(b"\xa4\x40\xf5\x41b\xa2\x41c\xa0\x42bb\xf6\x44long\x98\x18\x00"));
+    assert_eq!(decode(&encode(&value)), Ok(value));
 }

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
 
 use super::{
-    schema::{ALTERNATIVE, Field, MESSAGES, Shape, message_name},
+    schema::{ALTERNATIVE, Field, MESSAGES, Message, Shape, Type, message_of},
     wire::{MAGIC, Malformed, Reader, Wire},
 };
 use crate::budget::{Budget, Spent, VALUES};
@@ -25,10 +25,9 @@ const MAX_DEPTH: usize = 96;
 pub(crate) fn decode(body: &[u8]) -> Result<Value, ApiError> {
     let unknown = body.strip_prefix(MAGIC).ok_or_else(|| bad_request(Malformed))?;
     let (api_version, kind, raw) = envelope(unknown).map_err(bad_request)?;
-    let name =
-        message_name(&api_version, &kind).ok_or_else(|| unknown_kind(&api_version, &kind))?;
+    let known = message_of(&api_version, &kind).ok_or_else(|| unknown_kind(&api_version, &kind))?;
     let budget = Budget::default();
-    let object = message(name, raw, 0, &budget);
+    let object = message(known, raw, 0, &budget);
     let mut object = object.map_err(|malformed| match budget.is_spent() {
         true => ApiError::bad_request(format!("the body has more than {VALUES} values")),
         false => bad_request(malformed),
@@ -77,24 +76,25 @@ pub(super) fn envelope(bytes: &[u8]) -> Result<(String, String, &[u8]), Malforme
 
 /// A message as a JSON object. Fields that the table doesn't have are skipped, as protobuf wants it.
 pub(super) fn message(
-    name: &str,
+    message: &Message,
     bytes: &[u8],
     depth: usize,
     budget: &Budget,
 ) -> Result<Object, Malformed> {
     budget.map()?;
     let mut object = Object::new();
-    let Some(fields) = MESSAGES.get(name).filter(|_| depth < MAX_DEPTH) else {
+    if depth >= MAX_DEPTH {
         return Err(Malformed);
-    };
+    }
     for field in Reader::new(bytes) {
         let (number, wire) = field?;
-        let Some(field) = fields.get(&number) else { continue };
-        if field.name.is_empty() {
-            let Wire::Bytes(bytes) = wire else { return Err(Malformed) };
-            object.extend(message(field.type_, bytes, depth + 1, budget)?);
-        } else {
-            add(&mut object, field, wire, depth, budget)?;
+        let Some(field) = message.field(number) else { continue };
+        match (field.name, field.type_, wire) {
+            ("", Type::Message(at), Wire::Bytes(bytes)) => {
+                object.extend(self::message(&MESSAGES.all[at], bytes, depth + 1, budget)?);
+            }
+            ("", ..) => return Err(Malformed),
+            _ => add(&mut object, field, wire, depth, budget)?,
         }
     }
     Ok(object)
@@ -135,7 +135,7 @@ fn add(
 
 /// An entry of a map: a message of key and value. Either may be left out when empty.
 fn entry(
-    type_: &str,
+    type_: Type,
     wire: Wire<'_>,
     depth: usize,
     budget: &Budget,
@@ -153,25 +153,26 @@ fn entry(
     Ok((key, value))
 }
 
-fn value(type_: &str, wire: Wire<'_>, depth: usize, budget: &Budget) -> Result<Value, Malformed> {
+fn value(type_: Type, wire: Wire<'_>, depth: usize, budget: &Budget) -> Result<Value, Malformed> {
     budget.value()?;
     Ok(match (type_, wire) {
-        ("bool", Wire::Varint(number)) => (number != 0).into(),
-        ("int32" | "int64", Wire::Varint(number)) => number.cast_signed().into(),
-        ("double", Wire::Fixed64(bits)) => f64::from_bits(bits).into(),
-        ("string", Wire::Bytes(text)) => text_of(text)?.into(),
-        ("bytes", Wire::Bytes(bytes)) => BASE64.encode(bytes).into(),
-        ("time" | "microtime", Wire::Bytes(bytes)) => time(bytes, type_ == "microtime")?,
-        ("quantity", Wire::Bytes(bytes)) => first_text(bytes)?.into(),
-        ("intorstring", Wire::Bytes(bytes)) => int_or_string(bytes)?,
-        ("strings", Wire::Bytes(bytes)) => texts(bytes, budget)?,
-        ("duration", Wire::Bytes(bytes)) => text_of_duration(bytes)?,
-        ("raw", Wire::Bytes(bytes)) => match first_text(bytes)? {
+        (Type::Bool, Wire::Varint(number)) => (number != 0).into(),
+        (Type::Int, Wire::Varint(number)) => number.cast_signed().into(),
+        (Type::Double, Wire::Fixed64(bits)) => f64::from_bits(bits).into(),
+        (Type::Text, Wire::Bytes(text)) => text_of(text)?.into(),
+        (Type::Bytes, Wire::Bytes(bytes)) => BASE64.encode(bytes).into(),
+        (Type::Time, Wire::Bytes(bytes)) => time(bytes, false)?,
+        (Type::MicroTime, Wire::Bytes(bytes)) => time(bytes, true)?,
+        (Type::Quantity, Wire::Bytes(bytes)) => first_text(bytes)?.into(),
+        (Type::IntOrString, Wire::Bytes(bytes)) => int_or_string(bytes)?,
+        (Type::Texts, Wire::Bytes(bytes)) => texts(bytes, budget)?,
+        (Type::Duration, Wire::Bytes(bytes)) => text_of_duration(bytes)?,
+        (Type::Raw, Wire::Bytes(bytes)) => match first_text(bytes)? {
             nothing if nothing.is_empty() => Value::Null,
             json => serde_json::from_str(&json).map_err(|_| Malformed)?,
         },
-        (name, Wire::Bytes(bytes)) => {
-            let mut object = message(name, bytes, depth + 1, budget)?;
+        (Type::Message(at), Wire::Bytes(bytes)) => {
+            let mut object = message(&MESSAGES.all[at], bytes, depth + 1, budget)?;
             object.remove(ALTERNATIVE).unwrap_or(Value::Object(object))
         }
         _ => return Err(Malformed),
@@ -204,7 +205,6 @@ fn first_text(bytes: &[u8]) -> Result<String, Malformed> {
     Ok(text)
 }
 
-/// A list that is a message, as maps can have no lists.
 fn texts(bytes: &[u8], budget: &Budget) -> Result<Value, Malformed> {
     let text = |bytes: &[u8]| {
         budget.value()?;

@@ -10,6 +10,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod schema;
 mod wire;
 

@@ -1,5 +1,5 @@
-//! Lists of many pods, in each form, plain and compressed: the time to the first byte and to the last, and the memory
-//! that the server takes for one.
+//! Lists of many pods, in each form and encoding, plain and compressed: the time to the first byte and to the last, beside
+//! that of all pods in JSON, and the memory that the server takes for one.
 
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::{
 const TIMES: usize = 5;
 
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+const YAML: &str = "application/yaml";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 const CBOR: &str = "application/cbor";
 
@@ -41,6 +42,7 @@ async fn of(pods: usize, backing: Backing, report: &mut Report) -> anyhow::Resul
         ("all", PODS, JSON),
         ("all in protobuf", PODS, PROTOBUF),
         ("all in CBOR", PODS, CBOR),
+        ("all in YAML", PODS, YAML),
         ("all as a table", PODS, TABLE),
         ("1 % by label", &*format!("{PODS}?labelSelector=rare%3Dyes"), JSON),
         ("first page of 500", &first_page, JSON),
@@ -48,10 +50,11 @@ async fn of(pods: usize, backing: Backing, report: &mut Report) -> anyhow::Resul
     ];
     for (what, path, accept) in lists {
         for (coding, how) in [("identity", ""), ("gzip", ", gzip")] {
-            let what = format!("{pods} pods: {what}{how}");
+            let (all, what) =
+                (format!("{pods} pods: all{how}"), format!("{pods} pods: {what}{how}"));
             report.step(&what);
             let list = List { path, accept, coding };
-            report.add(list.measure(&server, what).await?);
+            report.add_beside(&all, list.measure(&server, what).await?);
         }
     }
     Ok(())
