@@ -13,7 +13,7 @@ use api_machinery::ApiError;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use registry::ResourceDef;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use store::{
     Entry, Revision,
     cache::{Item, Object},
@@ -299,6 +299,14 @@ pub(crate) fn decode(entry: &Entry) -> Result<Value, Unreadable> {
     }
     set_version(&mut object, entry.revision);
     Ok(object)
+}
+
+/// An object that is encoded, as a value again, and what it says of who manages its fields if that need not be read.
+pub(crate) fn parted(json: &[u8]) -> Result<(Value, Option<Box<RawValue>>), ApiError> {
+    match registry::without_managed_fields(json) {
+        Some((bare, managed_fields)) => Ok((value(&bare)?, Some(managed_fields))),
+        None => Ok((value(json)?, None)),
+    }
 }
 
 /// An object that is encoded, as a value again: for the few readers that want another form of it.

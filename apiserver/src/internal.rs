@@ -21,6 +21,7 @@ pub(crate) async fn request(
         .method(method)
         .uri(path)
         .header(header::CONTENT_TYPE, "application/json")
+        .header(header::USER_AGENT, "kube-apiserver")
         .body(Body::from(object.to_string()))
         .map_err(ApiError::internal)?;
     // Apart: whoever asks would have room in itself for all that a request may need.

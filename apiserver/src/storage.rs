@@ -13,8 +13,11 @@ use std::{sync::Arc, time::Duration};
 
 use api_machinery::ApiError;
 use bytes::Bytes;
-use registry::ResourceDef;
-use serde_json::Value;
+use registry::{AnyObject, ResourceDef};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 use store::{
     Entry, Query as StoreQuery, Revision, Store, StoreError,
     cache::{Cache, Options, Snapshot, Subscription},
@@ -44,12 +47,46 @@ const RETRY: i32 = 1;
 /// An object as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    /// In the version that it was asked for in.
+    /// In the version that it was asked for in, without what is said of who manages its fields.
     pub(crate) object: Value,
+    /// `metadata.managedFields`.
+    pub(crate) managed_fields: Option<Box<RawValue>>,
     /// The one that wrote it.
     pub(crate) revision: Revision,
     /// As it is stored, with its version.
     json: Bytes,
+}
+
+impl Stored {
+    fn new(
+        (mut object, managed_fields): (Value, Option<Box<RawValue>>),
+        revision: Revision,
+        json: Bytes,
+    ) -> Result<Self, ApiError> {
+        let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+        let own = metadata.and_then(|metadata| metadata.remove("managedFields"));
+        let own = own.filter(|own| !own.is_null()).map(|own| to_raw_value(&own)).transpose();
+        let managed_fields = managed_fields.or(own.map_err(ApiError::internal)?);
+        Ok(Self { object, managed_fields, revision, json })
+    }
+
+    /// As an object of its kind.
+    pub(crate) fn typed(&self, def: &ResourceDef) -> Result<AnyObject, ApiError> {
+        let mut object = def.stored(&self.object)?;
+        object.set_managed_fields(self.managed_fields.clone());
+        Ok(object)
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> Value {
+        let mut object = self.object.clone();
+        let managed_fields =
+            self.managed_fields.as_deref().map(|it| serde_json::from_str(it.get()));
+        if let Some(Ok(managed_fields)) = managed_fields {
+            object["metadata"]["managedFields"] = managed_fields;
+        }
+        object
+    }
 }
 
 /// Names one object.
@@ -170,7 +207,7 @@ impl Storage {
         let object = self.converted(object, at.def).await?;
         let Entry { value, revision, .. } = entry;
         let json = encoded::with_version(b"", &value, revision, b"").into();
-        Ok(Stored { object, revision, json })
+        Stored::new((object, None), revision, json)
     }
 
     /// The latest state of an object, encoded. The cache's encoding is used if it is of the same revision.

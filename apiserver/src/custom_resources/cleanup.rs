@@ -209,7 +209,7 @@ async fn delete(
         return Ok(());
     }
     let attempt = |old: Stored| async move {
-        let object = def.stored(&old.object)?;
+        let object = old.typed(def)?;
         match def.begin_deletion(&object, &DeleteOptions::default(), Timestamp::now()) {
             Deletion::Remove => storage.remove(at, old.revision).await.map(drop),
             Deletion::Mark(mut marked) => storage.update(at, &old, &mut marked).await.map(drop),

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use api_machinery::ApiError;
 use bytes::Bytes;
-use registry::{AnyObject, ResourceDef};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use registry::{AnyObject, ResourceDef, metadata_of, without_managed_fields};
 use store::Revision;
 
 use super::texts::Texts;
@@ -36,7 +34,11 @@ impl Written {
         if !text.starts_with(&start) || is_versioned || text.contains('\n') {
             return None;
         }
-        Some(Self::encoded(def, &def.stored_json(text)?, json.clone()))
+        let object = match without_managed_fields(json) {
+            Some((bare, _)) => def.stored_json(std::str::from_utf8(&bare).ok()?)?,
+            None => def.stored_json(text)?,
+        };
+        Some(Self::encoded(def, &object, json.clone()))
     }
 
     fn encoded(def: &Arc<ResourceDef>, object: &AnyObject, json: Bytes) -> Self {
@@ -56,21 +58,6 @@ pub(crate) fn with_version(start: &[u8], json: &[u8], revision: Revision, end: &
         Some(_) => format!(r#""resourceVersion":"{revision}","#),
     };
     [start, head, version.as_bytes(), rest, end].concat()
-}
-
-/// Where the inside of an object's own metadata begins. Most types have them before anything else that has an inside.
-fn metadata_of(json: &[u8]) -> Option<usize> {
-    #[derive(Deserialize)]
-    struct Whole<'a> {
-        #[serde(borrow)]
-        metadata: &'a RawValue,
-    }
-    let opened = json.iter().skip(1).position(|byte| matches!(byte, b'{' | b'['))? + 2;
-    if json[..opened].ends_with(br#""metadata":{"#) {
-        return Some(opened);
-    }
-    let whole: Whole<'_> = serde_json::from_slice(json).ok()?;
-    Some(whole.metadata.get().as_ptr().addr() - json.as_ptr().addr() + 1)
 }
 
 /// The JSON of an object that isn't stored like this.

@@ -64,15 +64,19 @@ impl Storage {
     async fn cached(&self, at: Address<'_>) -> Result<Option<Stored>, ApiError> {
         let Some(cached) = self.cache.get(&at.key()) else { return Ok(None) };
         let Ok(encoded) = &cached.object else { return Ok(None) };
-        let object = match encoded.converted_to(at.def) {
-            Some(json) => encoded::value(&json)?,
-            None => match self.converted(encoded.value(), at.def).await {
-                Ok(object) => object,
-                // To ask another server again would take as long again.
-                Err(error) if at.def.webhook.is_some() => return Err(error),
-                Err(_) => return Ok(None),
-            },
+        let json = encoded.json();
+        let (object, managed_fields) = match encoded.converted_to(at.def) {
+            Some(converted) => encoded::parted(&converted)?,
+            None => {
+                let (object, managed_fields) = encoded::parted(&json)?;
+                match self.converted(object, at.def).await {
+                    Ok(object) => (object, managed_fields),
+                    // To ask another server again would take as long again.
+                    Err(error) if at.def.webhook.is_some() => return Err(error),
+                    Err(_) => return Ok(None),
+                }
+            }
         };
-        Ok(Some(Stored { object, revision: cached.revision, json: encoded.json() }))
+        Stored::new((object, managed_fields), cached.revision, json).map(Some)
     }
 }

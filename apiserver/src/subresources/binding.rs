@@ -31,7 +31,7 @@ pub(crate) async fn bind(
     path.admission.admit(path.storage, &attributes, Some(&mut given)).await?;
     let binding = given.get::<Binding>().ok_or_else(|| ApiError::internal("no Binding"))?;
     let attempt = |old: Stored| async move {
-        let mut pod = at.def.stored(&old.object)?;
+        let mut pod = old.typed(at.def)?;
         let assigned = pod.get_mut::<Pod>().ok_or_else(|| ApiError::internal("no Pod"))?;
         registry::bind(assigned, binding, Timestamp::now())?;
         if dry_run {

@@ -101,7 +101,7 @@ impl Evicted<'_> {
 
     async fn within_budget(&self, state: &State) -> Result<(), ApiError> {
         let stored = self.path.storage.get(self.at).await?;
-        let pod = self.at.def.stored(&stored.object)?;
+        let pod = stored.typed(self.at.def)?;
         let pod = pod.get::<Pod>().ok_or_else(|| ApiError::internal("no Pod"))?;
         let catalogue = state.catalogue.load();
         let def = catalogue.find("policy", "v1", "poddisruptionbudgets");
@@ -149,7 +149,7 @@ impl Evicted<'_> {
     /// Takes a disruption from the budget.
     async fn take(&self, budget: Address<'_>) -> Result<(), ApiError> {
         let attempt = |old: Stored| async move {
-            let mut object = budget.def.stored(&old.object)?;
+            let mut object = old.typed(budget.def)?;
             let changed = object.get_mut::<PodDisruptionBudget>();
             let changed = changed.ok_or_else(|| ApiError::internal("no budget"))?;
             disrupt(changed, self.at.name, Timestamp::now())?;
@@ -168,7 +168,7 @@ impl Evicted<'_> {
             if let Some(wanted) = &self.options.preconditions {
                 old.check(self.at, wanted)?;
             }
-            let mut object = self.at.def.stored(&old.object)?;
+            let mut object = old.typed(self.at.def)?;
             let pod = object.get_mut::<Pod>().ok_or_else(|| ApiError::internal("no Pod"))?;
             if !is(pod) {
                 self.path.storage.confirm(self.at, &old).await?;

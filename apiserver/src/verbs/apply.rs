@@ -22,6 +22,7 @@ use crate::{
     rbac::Action,
     respond::Response,
     state::State,
+    storage::Stored,
 };
 
 /// How what is said twice is told of.
@@ -44,7 +45,7 @@ struct Configuration<'c> {
 pub(super) async fn apply(state: &State, call: &Call) -> Result<Response, ApiError> {
     let configuration = Configuration::of(call)?;
     loop {
-        let wanted = |old: &_| configuration.applied_to(old);
+        let wanted = |old: &Stored| configuration.applied_to(old);
         let applied = change::apply(state.write_path(), state.objects(), call, wanted).await;
         match applied {
             Err(error) if error.reason() == "NotFound" && call.info.subresource.is_none() => {}
@@ -109,18 +110,34 @@ impl<'c> Configuration<'c> {
         Ok(Given { managers: Some(managers), ..given })
     }
 
-    fn applied_to(&self, old: &Value) -> Result<Given, ApiError> {
-        let live = managed_fields::bare(old);
-        let managers = managed_fields::before_apply(self.call, &self.manager, old)?;
-        let applied = self.merged(&live, &managers, self.is_forced);
+    fn applied_to(&self, old: &Stored) -> Result<Given, ApiError> {
+        let live = &old.object;
+        let managers = managed_fields::before_apply(self.call, &self.manager, old);
+        let applied = self.merged(live, &managers, self.is_forced).or_else(|conflicts| {
+            let conflicts = self.but_for_last_applied(conflicts, live);
+            let is_left = !conflicts.0.is_empty();
+            if is_left { Err(conflicts) } else { self.merged(live, &managers, true) }
+        });
         let Applied { mut object, managers } =
             applied.map_err(|conflicts| self.refusal(&conflicts))?;
         self.note_last_applied(&mut object);
-        let mut given = self.call.decode(object, self.faults.clone(), Some(old))?;
+        let mut given = self.call.decode(object, self.faults.clone(), Some(live))?;
         if self.value["metadata"]["resourceVersion"].is_null() {
             given.object.metadata_mut().resource_version = None;
         }
         Ok(Given { managers: Some(managers), ..given })
+    }
+
+    /// What kubectl's client-side apply put there its server-side apply takes over, whoever has it (Kubernetes:
+    /// `lastAppliedManager`).
+    fn but_for_last_applied(&self, Conflicts(conflicts): Conflicts, live: &Value) -> Conflicts {
+        if self.manager.name != KUBECTL {
+            return Conflicts(conflicts);
+        }
+        let own = managed_fields::last_applied(self.call, live);
+        let less = |it: Conflict| Conflict { fields: it.fields.difference(&own), ..it };
+        let left = conflicts.into_iter().map(less);
+        Conflicts(left.filter(|conflict| !conflict.fields.is_empty()).collect())
     }
 
     fn merged(

@@ -21,11 +21,16 @@ use crate::{
     storage::{Address, Stored, WriteError},
 };
 
-/// What a client sees of an object through the path.
-pub(super) fn view<'a>(call: &Call, object: &'a Value) -> Result<Cow<'a, Value>, ApiError> {
+/// What a client sees of an object through the path; of who manages its fields only if it asks for that.
+pub(super) fn view<'a>(
+    call: &Call,
+    old: &'a Stored,
+    with_managers: bool,
+) -> Result<Cow<'a, Value>, ApiError> {
     match call.info.subresource {
-        Some(Subresource::Scale) => scale::get(&call.info.def.scale, object).map(Cow::Owned),
-        _ => Ok(Cow::Borrowed(object)),
+        Some(Subresource::Scale) => scale::get(&call.info.def.scale, &old.object).map(Cow::Owned),
+        _ if with_managers => Ok(Cow::Owned(old.whole())),
+        _ => Ok(Cow::Borrowed(&old.object)),
     }
 }
 
@@ -38,11 +43,11 @@ pub(super) async fn apply(
     path: WritePath<'_>,
     objects: Objects<'_>,
     call: &Call,
-    wanted: impl Fn(&Value) -> Result<Given, ApiError>,
+    wanted: impl Fn(&Stored) -> Result<Given, ApiError>,
 ) -> Result<Response, ApiError> {
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
-        let mut given = wanted(&old.object)?;
+        let mut given = wanted(&old)?;
         given.warnings.extend(super::warnings::of(objects, call, &given.object).await);
         check_version(at, &old, given.object.metadata())?;
         let warnings = std::mem::take(&mut given.warnings);
@@ -71,7 +76,7 @@ async fn attempt(
     Given { object: mut given, managers, .. }: Given,
 ) -> Result<Bytes, WriteError> {
     let (part, dry_run) = (part(call.info.subresource)?, call.dry_run()?);
-    let before = at.def.stored(&old.object)?;
+    let before = old.typed(at.def)?;
     at.def.check_uid(before.metadata(), given.metadata())?;
     let shown_before = shown(call, &old.object, &before)?;
     let uid = before.metadata().uid.as_deref().unwrap_or_default();
@@ -80,10 +85,11 @@ async fn attempt(
     let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut given)).await?;
     let result = async {
         let mut scaled = scaled(at.def, &old.object, &given)?;
-        at.def.before_update(part, scaled.as_mut().unwrap_or(&mut given), &before)?;
+        let changed = scaled.as_mut().unwrap_or(&mut given);
+        at.def.before_update(part, changed, &before)?;
+        managed_fields::track(call, old, managers.as_ref(), changed)?;
         path.admission.validate(&attributes, Some(&given)).await?;
         let mut object = scaled.unwrap_or(given);
-        managed_fields::track(call, &old.object, managers.as_ref(), &mut object)?;
         if dry_run {
             path.storage.confirm(at, old).await?;
             return Ok(encoded::versioned(&object, Some(old.revision))?);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use registry::{AnyObject, Subresource};
 
+use super::managed_fields;
 use crate::{
     admission::{Attributes, Operation},
     call::{Call, Given},
@@ -101,11 +102,13 @@ async fn insert(
     let at = Address { def, namespace, name: &given_name };
     let attributes =
         Attributes { dry_run, ..call.attributes(Operation::Create, at, &context.uid, None) };
+    managed_fields::track_created(call, managers, &mut object)?;
     let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut object)).await?;
     let stored = async {
         def.before_create(&mut object, &context)?;
-        object.metadata_mut().managed_fields =
-            managers.map(Managers::entries).filter(|entries| !entries.is_empty());
+        // Whom admission has asked may have said it in its own way.
+        let managed_fields = object.take_managed_fields();
+        object.set_managed_fields(managed_fields);
         let at = Address { name: name(&object), ..at };
         path.admission.validate(&Attributes { at, ..attributes }, Some(&object)).await?;
         if dry_run {

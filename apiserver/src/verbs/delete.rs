@@ -158,7 +158,7 @@ async fn attempt(
     if dry_run {
         path.storage.confirm(at, &old).await?;
     }
-    let object = at.def.stored(&old.object)?;
+    let object = old.typed(at.def)?;
     let uid = object.metadata().uid.as_deref().unwrap_or_default();
     let attributes = call.attributes(Operation::Delete, at, uid, Some(&object));
     let attributes = Attributes { dry_run, deletion: Some(options), ..attributes };
@@ -169,7 +169,7 @@ async fn attempt(
                 path.storage.remove(at, old.revision).await?;
                 path.admission.removed(at, &object).await;
             }
-            Ok(Outcome::Removed(old.object))
+            Ok(Outcome::Removed(old.whole()))
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object.to_value()?)),
         Deletion::Mark(mut marked) => {
@@ -178,7 +178,7 @@ async fn attempt(
         }
         Deletion::Pending => {
             path.storage.confirm(at, &old).await?;
-            Ok(Outcome::Terminating(old.object))
+            Ok(Outcome::Terminating(old.whole()))
         }
     }
 }

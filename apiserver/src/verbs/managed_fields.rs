@@ -1,17 +1,20 @@
-//! Who manages the fields of an object after a write. It is kept from an object's first server-side apply on, as
-//! Kubernetes does with objects that were there before (`skipnonapplied.go` in `k8s.io/apimachinery/pkg/util/managedfields`).
+//! Who manages the fields of an object after a write. An object of which nothing is said, as of before that was kept, goes on
+//! like this until its first server-side apply (Kubernetes: `skipnonapplied.go` in `k8s.io/apimachinery/pkg/util/managedfields`).
+
+use std::sync::LazyLock;
 
 use api_machinery::{
     ApiError,
-    managed_fields::{FieldSet, Manager, Managers, PathElement, compare, set_of, update},
+    managed_fields::{
+        FieldSet, Manager, Managers, PathElement, compare, fields_of_created, set_of, update,
+    },
 };
-use api_types::{jiff::Timestamp, meta::ManagedFieldsEntry};
+use api_types::jiff::Timestamp;
 use http::header;
 use registry::{AnyObject, ResourceDef, Subresource};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
-use crate::call::Call;
+use crate::{call::Call, storage::Stored};
 
 /// Where client-side apply keeps what it applied.
 pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -22,7 +25,9 @@ pub(super) const KUBECTL: &str = "kubectl";
 const CLIENT_SIDE_APPLY: &str = "kubectl-client-side-apply";
 /// Whose the other fields are that were there before anybody applied.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
-/// What of the metadata the server keeps, or everybody has to name (Kubernetes: `stripMetaManager`).
+/// Who says nothing of itself.
+const UNKNOWN: &str = "unknown";
+/// What the server keeps of the metadata, or everybody has to name (Kubernetes: `stripMetaManager`).
 const NOBODYS: [&str; 9] = [
     "name",
     "namespace",
@@ -34,77 +39,94 @@ const NOBODYS: [&str; 9] = [
     "managedFields",
     "resourceVersion",
 ];
+/// The same of the whole object.
+static OF_NOBODY: LazyLock<FieldSet> = LazyLock::new(|| {
+    let mut set = named(&["apiVersion", "kind"]);
+    set.insert_below(field("metadata"), named(&NOBODYS));
+    set
+});
+/// The same of one whose status has a path of its own.
+static NOT_OF_MAIN: LazyLock<FieldSet> = LazyLock::new(|| OF_NOBODY.union(&named(&["status"])));
 /// As long as a field manager's name may be.
 const LONGEST_NAME: usize = 128;
+
+/// Tells a new object who manages its fields: who `applied` it, or else who creates it. What the server adds to it later is
+/// nobody's.
+pub(super) fn track_created(
+    call: &Call,
+    applied: Option<&Managers>,
+    object: &mut AnyObject,
+) -> Result<(), ApiError> {
+    object.take_managed_fields();
+    let managed_fields = match applied {
+        Some(managers) => managers.entries(),
+        None => created(call, &object.to_json()?),
+    };
+    object.set_managed_fields(managed_fields);
+    Ok(())
+}
+
+fn created(call: &Call, json: &[u8]) -> Option<Box<RawValue>> {
+    let def = &call.info.def;
+    let fields = fields_of_created(json, def.shapes().root(), not_of_main(def))?;
+    let are_some = fields.get() != "{}";
+    are_some.then(|| Managers::only(manager(call), fields, Timestamp::now()).entries()).flatten()
+}
 
 /// Tells an object who manages its fields: what is known, or else what follows from how it was before.
 pub(super) fn track(
     call: &Call,
-    old: &Value,
+    old: &Stored,
     known: Option<&Managers>,
     object: &mut AnyObject,
 ) -> Result<(), ApiError> {
-    let given = object.metadata_mut().managed_fields.take();
+    let given = object.take_managed_fields();
     if let Some(managers) = known {
-        object.metadata_mut().managed_fields = Some(managers.entries());
+        object.set_managed_fields(managers.entries());
         return Ok(());
     }
     // A subresource says nothing of managers.
     let given = given.filter(|_| call.info.subresource.is_none());
-    let Some(managers) = kept(given.as_deref(), old)? else { return Ok(()) };
+    let Some(managers) = kept(given.as_deref(), old.managed_fields.as_deref()) else {
+        return Ok(());
+    };
     let new = object.to_value()?;
     let managers = update(
-        (&bare(old), &new),
-        &managers,
+        (&old.object, &new),
+        managers,
         call.info.def.shapes().root(),
         &manager(call),
         |set: &FieldSet| owned(&call.info.def, call.info.subresource, set),
         Timestamp::now(),
     );
-    object.metadata_mut().managed_fields = (!managers.is_empty()).then(|| managers.entries());
+    object.set_managed_fields(managers.entries());
     Ok(())
 }
 
-/// What the writer says of it, if that can be read, or else what the object had. `None` if nobody has applied yet, or the
+/// What the writer says of it, if that can be read, or else what the object had. `None` if nobody is known, or the
 /// writer wants it forgotten (by an empty list, or one empty entry).
-fn kept(given: Option<&[ManagedFieldsEntry]>, old: &Value) -> Result<Option<Managers>, ApiError> {
-    let had = entries(old)?;
-    if had.is_empty() {
-        return Ok(None);
-    }
-    match given {
-        Some([]) => return Ok(None),
-        Some([only]) if *only == ManagedFieldsEntry::default() => return Ok(None),
+fn kept(given: Option<&RawValue>, had: Option<&RawValue>) -> Option<Managers> {
+    let had = had?;
+    match given.map(RawValue::get) {
+        Some("[]" | "[{}]") => return None,
+        Some(given) if given == had.get() => return Managers::of(had),
         _ => {}
     }
-    let managers = given.and_then(Managers::of).or_else(|| Managers::of(&had));
-    Ok(Some(managers.unwrap_or_default()))
-}
-
-fn entries(object: &Value) -> Result<Vec<ManagedFieldsEntry>, ApiError> {
-    let entries = &object["metadata"]["managedFields"];
-    match entries {
-        Value::Null => Ok(Vec::new()),
-        entries => Vec::deserialize(entries).map_err(ApiError::internal),
-    }
+    let managers = given.and_then(Managers::given).or_else(|| Managers::of(had));
+    Some(managers.unwrap_or_default())
 }
 
 /// The managers of an object that this one is about to apply to.
-pub(super) fn before_apply(
-    call: &Call,
-    manager: &Manager,
-    object: &Value,
-) -> Result<Managers, ApiError> {
-    let entries = entries(object)?;
-    let mut managers = match entries.is_empty() {
-        true => first_managers(call, object),
-        false => Managers::of(&entries).unwrap_or_default(),
+pub(super) fn before_apply(call: &Call, manager: &Manager, old: &Stored) -> Managers {
+    let mut managers = match old.managed_fields.as_deref() {
+        None => first_managers(call, &old.object),
+        Some(entries) => Managers::of(entries).unwrap_or_default(),
     };
     if manager.name == KUBECTL && manager.subresource.is_empty() {
         let before = updater(call, CLIENT_SIDE_APPLY, "");
         managers.hand_over(&before, manager, &annotation(call));
     }
-    Ok(managers)
+    managers
 }
 
 /// Whose the fields of an object are that nobody has applied to so far.
@@ -138,7 +160,7 @@ fn annotation(call: &Call) -> FieldSet {
 
 /// The fields that a client-side apply put there and nobody has changed since, with the annotation that tells of it
 /// (Kubernetes: `lastAppliedManager`).
-fn last_applied(call: &Call, object: &Value) -> FieldSet {
+pub(super) fn last_applied(call: &Call, object: &Value) -> FieldSet {
     let (def, text) = (&call.info.def, object["metadata"]["annotations"][LAST_APPLIED].as_str());
     let last = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
     let Some(last) = last.filter(|last| last["apiVersion"] == *def.api_version()) else {
@@ -149,22 +171,14 @@ fn last_applied(call: &Call, object: &Value) -> FieldSet {
     set_of(&last, shape).difference(&since.changed()).union(&annotation(call))
 }
 
-/// The object without what is said of its managers.
-pub(super) fn bare(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("managedFields");
-    }
-    object
-}
-
 /// Who writes: the field manager that the request names, or else the client's program.
 pub(super) fn manager(call: &Call) -> Manager {
     let agent = call.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    let program = agent.unwrap_or_default().split('/').next().unwrap_or_default();
+    let program = agent.unwrap_or_default().split('/').next();
     let named = call.query.get("fieldManager").filter(|name| !name.is_empty());
+    let name = named.or(program.filter(|name| !name.is_empty())).unwrap_or(UNKNOWN);
     Manager {
-        name: named.unwrap_or(program).chars().take(LONGEST_NAME).collect(),
+        name: name.chars().take(LONGEST_NAME).collect(),
         applies: call.applies(),
         api_version: call.info.def.api_version(),
         subresource: call.info.subresource.map(|s| s.name().to_owned()).unwrap_or_default(),
@@ -177,7 +191,6 @@ pub(super) fn owned(
     subresource: Option<Subresource>,
     fields: &FieldSet,
 ) -> FieldSet {
-    let field = |name: &str| PathElement::Field(name.to_owned());
     let of = |fields: &FieldSet, name: &str| {
         let mut set = FieldSet::default();
         if fields.has(&field(name)) {
@@ -186,17 +199,28 @@ pub(super) fn owned(
         set.insert_below(field(name), fields.below(&field(name)).cloned().unwrap_or_default());
         set
     };
-    let mut nobodys = FieldSet::default();
-    ["apiVersion", "kind", "metadata"].iter().for_each(|name| nobodys.insert(field(name)));
-    let mut metadata = FieldSet::default();
-    NOBODYS.iter().for_each(|name| metadata.insert(field(name)));
-    nobodys.insert_below(field("metadata"), metadata);
-    let left = fields.difference(&nobodys);
+    let fields = fields.difference(&named(&["metadata"]));
     if subresource == Some(Subresource::Status) {
+        let left = fields.recursive_difference(&OF_NOBODY);
         return of(&left, "status").union(&of(&left, "metadata"));
     }
-    if def.subresources.contains(&Subresource::Status) {
-        return left.difference(&of(&left, "status"));
+    fields.recursive_difference(not_of_main(def))
+}
+
+/// What of an object of the kind nobody can own but by the path of the status.
+fn not_of_main(def: &ResourceDef) -> &'static FieldSet {
+    match def.subresources.contains(&Subresource::Status) {
+        true => &NOT_OF_MAIN,
+        false => &OF_NOBODY,
     }
-    left
+}
+
+fn field(name: &str) -> PathElement {
+    PathElement::Field(name.to_owned())
+}
+
+fn named(names: &[&str]) -> FieldSet {
+    let mut set = FieldSet::default();
+    names.iter().for_each(|name| set.insert(field(name)));
+    set
 }

@@ -6,7 +6,11 @@ use registry::ResourceDef;
 use serde_json::Value;
 
 use super::change;
-use crate::{body, call::Call, objects::Objects, respond::Response, state::WritePath};
+use crate::{
+    body, call::Call, objects::Objects, respond::Response, state::WritePath, storage::Stored,
+};
+
+const MANAGED_FIELDS: &[u8] = b"managedFields";
 
 /// The kinds of patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +28,10 @@ pub(super) async fn patch(
 ) -> Result<Response, ApiError> {
     let patch_type = patch_type(body::media_type(&call.headers), &call.info.def)?;
     let (patch, faults) = given(patch_type, &call.body)?;
-    let wanted = |old: &_| {
-        let patched = applied(patch_type, &*change::view(call, old)?, &patch)?;
-        let mut given = call.decode(patched, faults.clone(), Some(old))?;
+    let speaks_of_managers = call.body.windows(MANAGED_FIELDS.len()).any(|it| it == MANAGED_FIELDS);
+    let wanted = |old: &Stored| {
+        let patched = applied(patch_type, &*change::view(call, old, speaks_of_managers)?, &patch)?;
+        let mut given = call.decode(patched, faults.clone(), Some(&old.object))?;
         if !names_version(&patch, patch_type) {
             given.object.metadata_mut().resource_version = None;
         }

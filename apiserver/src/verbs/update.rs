@@ -3,7 +3,7 @@
 use api_machinery::ApiError;
 
 use super::change;
-use crate::{call::Call, objects::Objects, respond::Response, state::WritePath};
+use crate::{call::Call, objects::Objects, respond::Response, state::WritePath, storage::Stored};
 
 /// Replaces an object (or what its subresource shows of it).
 pub(super) async fn update(
@@ -14,6 +14,6 @@ pub(super) async fn update(
     let (given, faults) = call.body()?;
     // What is no object is refused whether or not there is one to be replaced.
     call.decode(given.clone(), faults.clone(), None)?;
-    let wanted = |old: &_| call.decode(given.clone(), faults.clone(), Some(old));
+    let wanted = |old: &Stored| call.decode(given.clone(), faults.clone(), Some(&old.object));
     change::apply(path, objects, call, wanted).await
 }

@@ -90,27 +90,63 @@ async fn what_others_manage_is_refused_unless_it_is_forced() {
 #[tokio::test]
 async fn what_was_there_before_is_managed_by_whoever_wrote_it() {
     let api = Api::start().await;
-    let object = api.config_map("a", json!({})).await;
-    assert_eq!(object["metadata"]["managedFields"], Value::Null);
     let path = format!("{CONFIG_MAPS}/a");
-    let other = config_map(&json!({"from": "elsewhere"}));
+    let object = config_map(&json!({"from": "elsewhere"}));
+    let created = api.post(&format!("{CONFIG_MAPS}?fieldManager=maker"), &object).await.ok();
+    let entry = &created["metadata"]["managedFields"][0];
+    assert_eq!(
+        (&entry["manager"], &entry["operation"], &entry["fieldsV1"]),
+        (&json!("maker"), &json!("Update"), &json!({"f:data": {".": {}, "f:from": {}}}))
+    );
+    let other = config_map(&json!({"from": "here"}));
     let message = apply(&api, &path, "fieldManager=one", &other).await.fails(409, "Conflict");
-    assert!(message.contains("conflict with \"before-first-apply\" using v1 at "), "{message}");
+    assert!(message.contains("conflict with \"maker\" using v1 at "), "{message}");
     let shared =
         apply(&api, &path, "fieldManager=one", &config_map(&json!({"new": "x"}))).await.ok();
-    assert_eq!(shared["data"], json!({"from": "the test", "new": "x"}));
-    // From now on everybody's writes are known.
+    assert_eq!(shared["data"], json!({"from": "elsewhere", "new": "x"}));
     let patch = json!({"data": {"new": "y", "more": "z"}});
     let patched = format!("{path}?fieldManager=editor");
     let patched = api.patch(&patched, "merge-patch", &patch).await.ok();
     assert_eq!(fields(&patched, "editor"), json!({"f:data": {"f:more": {}, "f:new": {}}}));
-    assert_eq!(fields(&patched, "one"), Value::Null);
+    assert_eq!(
+        (fields(&patched, "one"), &fields(&patched, "maker")),
+        (Value::Null, &entry["fieldsV1"])
+    );
     let mut put = patched.clone();
+    assert_eq!(api.put(&path, &put).await.ok(), patched);
     put["metadata"].as_object_mut().unwrap().remove("managedFields");
     assert_eq!(api.put(&path, &put).await.ok(), patched);
-    put["metadata"]["managedFields"] = json!([{}]);
-    let forgotten = api.put(&path, &put).await.ok();
+}
+
+/// As of objects of before managers were kept.
+#[tokio::test]
+async fn of_what_is_forgotten_somebody_before_is_the_manager() {
+    let api = Api::start().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let object = api.config_map("a", json!({})).await;
+    assert_eq!(fields(&object, "unknown")["f:data"], json!({".": {}, "f:from": {}}));
+    // As Kubernetes' documentation has it.
+    let reset = json!([{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]);
+    let forgotten = api.patch(&path, "json-patch", &reset).await.ok();
     assert_eq!(forgotten["metadata"]["managedFields"], Value::Null);
+    let other = config_map(&json!({"from": "elsewhere"}));
+    let message = apply(&api, &path, "fieldManager=one", &other).await.fails(409, "Conflict");
+    assert!(message.contains("conflict with \"before-first-apply\" using v1 at "), "{message}");
+    let patch = json!({"data": {"more": "z"}});
+    let written = api.patch(&path, "merge-patch", &patch).await.ok();
+    assert_eq!(written["metadata"]["managedFields"], Value::Null);
+}
+
+/// What becomes of a new object on its way is nobody's: the namespace's account, what a ReplicaSet's status is.
+#[tokio::test]
+async fn what_the_server_adds_to_a_new_object_is_nobodys() {
+    let api = Api::start().await;
+    let created = api.post(&format!("{PODS}?fieldManager=maker"), &pod("p")).await.ok();
+    let own = fields(&created, "maker");
+    let spec = &own["f:spec"];
+    assert!(spec["f:restartPolicy"].is_object() && spec["."].is_null(), "{own}");
+    assert!(spec["f:serviceAccountName"].is_null() && own["f:status"].is_null(), "{own}");
+    assert!(own["f:metadata"]["f:name"].is_null(), "{own}");
 }
 
 /// `kubectl apply --server-side` after `kubectl apply`.

@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(clippy::needless_pass_by_value, reason = "a table of `json!` is easier to read")]
 
+use std::collections::BTreeSet;
+
 use api_machinery::managed_fields::{
     Applied, Conflicts, FieldSet, Manager, Managers, Misfit, Rules, Shapes, apply, check, compare,
-    merge, set_of, update, without,
+    fields_of_created, merge, set_of, update, without,
 };
 use api_types::jiff::Timestamp;
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 
 /// A kind with a list of each sort.
 fn shapes() -> Shapes {
@@ -100,8 +102,8 @@ impl Object {
     fn update(&mut self, name: &str, new: Value) -> &mut Self {
         let Applied { object, managers } = &self.now;
         let (root, at) = (self.shapes.root(), Timestamp::UNIX_EPOCH);
-        let managers =
-            update((object, &new), managers, root, &manager(name, false), FieldSet::clone, at);
+        let (managers, writer) = (managers.clone(), manager(name, false));
+        let managers = update((object, &new), managers, root, &writer, FieldSet::clone, at);
         self.now = Applied { object: new, managers };
         self
     }
@@ -321,17 +323,22 @@ fn old_updaters_become_ancient_changes() {
         let mut new = object.now.object.clone();
         new["labels"][format!("l{number}")] = json!("x");
         object.update(&format!("writer-{number:02}"), new);
-        assert_eq!(object.now.managers.entries().len(), (number + 1).min(10));
+        assert_eq!(entries(&object).len(), (number + 1).min(10));
     }
-    let entries = object.now.managers.entries();
-    assert_eq!(entries.len(), 10);
-    assert!(entries.iter().any(|e| e.manager.as_deref() == Some("ancient-changes")));
+    let entries = entries(&object);
+    assert!(entries.iter().any(|entry| entry["manager"] == "ancient-changes"));
     let mut all = FieldSet::default();
     for entry in &entries {
-        all = all.union(&FieldSet::of_fields_v1(&entry.fields_v1.as_ref().unwrap().0).unwrap());
+        all = all.union(&FieldSet::of_fields_v1(&entry["fieldsV1"]).unwrap());
     }
     // Each label, and the map itself, which came with the first.
     assert_eq!(all.paths().len(), 16);
+}
+
+/// What an object says of its managers.
+fn entries(object: &Object) -> Vec<Value> {
+    let entries = object.now.managers.entries().unwrap();
+    serde_json::from_str(entries.get()).unwrap()
 }
 
 #[test]
@@ -339,11 +346,87 @@ fn entries_are_read_as_they_were_written() {
     let mut object = Object::new();
     object.apply("one", json!({"ports": [{"port": 1}], "set": ["a"], "labels": {"x/y": "z"}}));
     object.update("edit", json!({"number": 1}));
-    let entries = object.now.managers.entries();
-    assert_eq!(Managers::of(&entries), Some(object.now.managers));
-    let mut odd = entries;
-    odd[0].fields_type = None;
-    assert_eq!(Managers::of(&odd), None);
+    let written = object.now.managers.entries().unwrap();
+    assert_eq!(Managers::of(&written), Some(object.now.managers.clone()));
+    let again = Managers::of(&written).unwrap().entries().unwrap();
+    assert_eq!(again.get(), written.get());
+    let mut odd = entries(&object);
+    odd[0]["fieldsV1"] = json!({"x:odd": {}});
+    let [of, given] =
+        [Managers::of, Managers::given].map(|read| read(&to_raw_value(&odd).unwrap()));
+    assert!(of.is_some() && given.is_none());
+    odd[0]["fieldsType"] = json!("FieldsV2");
+    assert_eq!(Managers::of(&to_raw_value(&odd).unwrap()), None);
+}
+
+/// What a new object has is what it has beside nothing.
+#[track_caller]
+fn has_created(shapes: &Shapes, object: Value, fields: Value) {
+    let created =
+        fields_of_created(object.to_string().as_bytes(), shapes.root(), &FieldSet::default());
+    let compared = compare(&json!({}), &object, shapes.root()).changed();
+    assert_eq!(created.unwrap().get(), serde_json::to_string(&compared).unwrap());
+    assert_eq!(compared.to_fields_v1(), fields);
+}
+
+#[test]
+fn who_creates_an_object_has_all_that_it_says() {
+    has_created(
+        &shapes(),
+        json!({
+            "number": 1, "labels": {"a": "1", "x\"": "2"}, "set": ["b", "a", "b"], "args": ["x"],
+            "ports": [{"port": 2, "name": "z"}, {"port": 1, "protocol": "UDP"}], "items": [],
+            "selector": {"a": "1"}, "inner": {"name": "n", "items": [{"name": "i", "value": null}]},
+            "any": {"x": [1], "y": {}},
+        }),
+        json!({
+            "f:number": {}, "f:labels": {".": {}, "f:a": {}, "f:x\"": {}}, "f:args": {},
+            "f:set": {".": {}, r#"v:"a""#: {}, r#"v:"b""#: {}}, "f:items": {}, "f:selector": {},
+            "f:ports": {
+                ".": {},
+                r#"k:{"port":1,"protocol":"UDP"}"#: {".": {}, "f:port": {}, "f:protocol": {}},
+                r#"k:{"port":2,"protocol":"TCP"}"#: {".": {}, "f:name": {}, "f:port": {}},
+            },
+            "f:inner": {".": {}, "f:name": {}, "f:items": {
+                ".": {}, r#"k:{"name":"i"}"#: {".": {}, "f:name": {}, "f:value": {}},
+            }},
+            "f:any": {".": {}, "f:x": {}, "f:y": {}},
+        }),
+    );
+}
+
+/// In Go a Deployment has a `spec`, a `strategy` and a `template` whatever is said of them, but no `rollingUpdate`.
+#[test]
+fn structures_that_are_always_there_are_nobodys() {
+    let spec = |properties: Value| json!({"type": "object", "properties": properties});
+    let text = json!({"type": "string"});
+    let shapes = Shapes::of_schema(&json!({
+        "title": "io.k8s.api.apps.v1.Deployment",
+        "type": "object",
+        "properties": {"spec": {"$ref": "#/$defs/io.k8s.api.apps.v1.DeploymentSpec"}},
+        "$defs": {"io.k8s.api.apps.v1.DeploymentSpec": spec(json!({
+            "strategy": spec(json!({"type": text, "rollingUpdate": spec(json!({"maxSurge": text}))})),
+            "selector": spec(json!({"a": text})),
+        }))},
+    }));
+    let strategy = json!({"type": "x", "rollingUpdate": {"maxSurge": "1"}});
+    has_created(
+        &shapes,
+        json!({"spec": {"strategy": strategy, "selector": {}}}),
+        json!({"f:spec": {
+            "f:selector": {},
+            "f:strategy": {"f:type": {}, "f:rollingUpdate": {".": {}, "f:maxSurge": {}}},
+        }}),
+    );
+    has_created(&shapes, json!({"spec": {"strategy": {}}}), json!({}));
+    let removed =
+        compare(&json!({"spec": {"strategy": strategy}}), &json!({}), shapes.root()).removed;
+    let paths = [
+        ".spec.strategy.type",
+        ".spec.strategy.rollingUpdate",
+        ".spec.strategy.rollingUpdate.maxSurge",
+    ];
+    assert_eq!(BTreeSet::from_iter(removed.paths()), BTreeSet::from(paths.map(str::to_owned)));
 }
 
 fn value() -> impl Strategy<Value = Value> {

@@ -15,6 +15,7 @@ mod fields;
 pub mod kinds;
 mod label_selector;
 mod metadata;
+mod metadata_json;
 mod object;
 mod quantities;
 mod rules;
@@ -39,6 +40,7 @@ pub use kinds::{
     service,
 };
 pub use metadata::place;
+pub use metadata_json::{metadata_of, without_managed_fields};
 pub use object::{KnownScope, Object};
 pub use scale::{ScalePaths, SelectorPath};
 pub use strategy::{Exists, NameRule, Plain, Strategy};

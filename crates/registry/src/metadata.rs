@@ -27,8 +27,6 @@ pub(crate) fn prepare_create(meta: &mut ObjectMeta, scope: Scope, context: &Cont
     meta.resource_version = None;
     meta.self_link = None;
     meta.generation = None;
-    // They begin with the first server-side apply.
-    meta.managed_fields = None;
     leave_out_empty(meta);
 }
 

@@ -157,7 +157,9 @@ impl ResourceQuotas {
             let mut quota = parse(old.object.clone())?;
             let Some(used) = charged(charge, &quota, attributes)? else { return Ok(()) };
             quota.status.get_or_insert_default().used = Some(amounts::write(&used));
-            let written = self.storage.update(at, &old, &mut AnyObject::new(quota)).await;
+            let mut quota = AnyObject::new(quota);
+            quota.set_managed_fields(old.managed_fields.clone());
+            let written = self.storage.update(at, &old, &mut quota).await;
             written.map(drop)
         };
         match self.storage.compare_and_swap::<(), _>(at, attempt).await {

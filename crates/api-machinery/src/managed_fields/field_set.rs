@@ -5,6 +5,7 @@ use std::{
     fmt,
 };
 
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
 
 use crate::extent;
@@ -33,6 +34,18 @@ impl PathElement {
         }
     }
 
+    /// The same, in JSON. Most names have nothing to be escaped.
+    pub(super) fn write(&self, json: &mut Vec<u8>) {
+        match self {
+            Self::Field(name) if !name.bytes().any(is_escaped) => {
+                json.extend_from_slice(b"\"f:");
+                json.extend_from_slice(name.as_bytes());
+                json.push(b'"');
+            }
+            _ => serde_json::to_writer(json, &self.encoded()).expect("memory takes it"),
+        }
+    }
+
     /// The same read. `None` for what nobody has written so far.
     fn decoded(text: &str) -> Option<Self> {
         let (sort, rest) = text.split_once(':')?;
@@ -45,6 +58,10 @@ impl PathElement {
             _ => None,
         }
     }
+}
+
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=31)
 }
 
 /// As conflicts are told: `.spec`, `[name="web"]`, `[="a"]`, `[0]`.
@@ -164,6 +181,15 @@ impl FieldSet {
         }
     }
 
+    /// Whether a text names the last step of one of its paths, as the text of each set does that has the path in it.
+    pub(super) fn is_mentioned_in(&self, text: &str) -> bool {
+        let is_named = |element: &PathElement| {
+            serde_json::to_string(&element.encoded()).is_ok_and(|name| text.contains(&name))
+        };
+        self.members.iter().any(is_named)
+            || self.children.values().any(|below| below.is_mentioned_in(text))
+    }
+
     /// The steps that have something below.
     pub(super) fn children(&self) -> impl Iterator<Item = (&PathElement, &Self)> {
         self.children.iter()
@@ -187,19 +213,23 @@ impl FieldSet {
     /// As `FieldsV1`: a step that is a member, and has others below it, has `.` among them.
     #[must_use]
     pub fn to_fields_v1(&self) -> Value {
-        let mut fields = Map::new();
-        for element in &self.members {
-            fields.insert(element.encoded(), Value::Object(Map::new()));
-        }
-        for (element, below) in &self.children {
-            let mut inner = below.to_fields_v1();
-            if self.members.contains(element) {
-                inner["."] = Value::Object(Map::new());
-            }
-            fields.insert(element.encoded(), inner);
-        }
-        Value::Object(fields)
+        serde_json::to_value(self).unwrap_or_default()
     }
+
+    fn write<S: Serializer>(&self, serializer: S, is_member: bool) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        if is_member && !self.is_empty() {
+            fields.serialize_entry(".", &Nothing {})?;
+        }
+        for element in self.members.iter().chain(self.children.keys()).collect::<BTreeSet<_>>() {
+            let is_member = self.members.contains(element);
+            let below = self.children.get(element).unwrap_or(const { &FieldSet::EMPTY });
+            fields.serialize_entry(&element.encoded(), &Below { below, is_member })?;
+        }
+        fields.end()
+    }
+
+    const EMPTY: Self = Self { members: BTreeSet::new(), children: BTreeMap::new() };
 
     /// What `FieldsV1` says. `None` if it is none.
     #[must_use]
@@ -220,3 +250,26 @@ impl FieldSet {
         Some(set)
     }
 }
+
+/// As `FieldsV1`.
+impl Serialize for FieldSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.write(serializer, false)
+    }
+}
+
+/// What is below a step.
+struct Below<'s> {
+    below: &'s FieldSet,
+    /// Whether the step itself is in the set.
+    is_member: bool,
+}
+
+impl Serialize for Below<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.below.write(serializer, self.is_member)
+    }
+}
+
+#[derive(Serialize)]
+struct Nothing {}

@@ -143,6 +143,72 @@ const WHOLE_MAPS: &[(&str, &str)] = &[
 /// Fields of such a type that are owned field by field all the same (`+structType=granular`).
 const GRANULAR: &[(&str, &str)] = &[("io.k8s.api.core.v1.PersistentVolumeSpec", "claimRef")];
 
+/// Structures that are parts of another, beside metadata, specs and statuses.
+const PARTS: &[(&str, &str)] = &[
+    ("io.k8s.api.admissionregistration.v1.MutatingWebhook", "clientConfig"),
+    ("io.k8s.api.admissionregistration.v1.ValidatingWebhook", "clientConfig"),
+    ("io.k8s.api.apps.v1.DaemonSetSpec", "template"),
+    ("io.k8s.api.apps.v1.DaemonSetSpec", "updateStrategy"),
+    ("io.k8s.api.apps.v1.DeploymentSpec", "strategy"),
+    ("io.k8s.api.apps.v1.DeploymentSpec", "template"),
+    ("io.k8s.api.apps.v1.ReplicaSetSpec", "template"),
+    ("io.k8s.api.apps.v1.StatefulSetSpec", "template"),
+    ("io.k8s.api.apps.v1.StatefulSetSpec", "updateStrategy"),
+    ("io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", "target"),
+    ("io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", "current"),
+    ("io.k8s.api.autoscaling.v2.ExternalMetricSource", "metric"),
+    ("io.k8s.api.autoscaling.v2.ExternalMetricSource", "target"),
+    ("io.k8s.api.autoscaling.v2.ExternalMetricStatus", "current"),
+    ("io.k8s.api.autoscaling.v2.ExternalMetricStatus", "metric"),
+    ("io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", "scaleTargetRef"),
+    ("io.k8s.api.autoscaling.v2.ObjectMetricSource", "describedObject"),
+    ("io.k8s.api.autoscaling.v2.ObjectMetricSource", "metric"),
+    ("io.k8s.api.autoscaling.v2.ObjectMetricSource", "target"),
+    ("io.k8s.api.autoscaling.v2.ObjectMetricStatus", "current"),
+    ("io.k8s.api.autoscaling.v2.ObjectMetricStatus", "describedObject"),
+    ("io.k8s.api.autoscaling.v2.ObjectMetricStatus", "metric"),
+    ("io.k8s.api.autoscaling.v2.PodsMetricSource", "metric"),
+    ("io.k8s.api.autoscaling.v2.PodsMetricSource", "target"),
+    ("io.k8s.api.autoscaling.v2.PodsMetricStatus", "current"),
+    ("io.k8s.api.autoscaling.v2.PodsMetricStatus", "metric"),
+    ("io.k8s.api.autoscaling.v2.ResourceMetricSource", "target"),
+    ("io.k8s.api.autoscaling.v2.ResourceMetricStatus", "current"),
+    ("io.k8s.api.batch.v1.CronJobSpec", "jobTemplate"),
+    ("io.k8s.api.batch.v1.JobSpec", "template"),
+    ("io.k8s.api.core.v1.Container", "resources"),
+    ("io.k8s.api.core.v1.ContainerStatus", "lastState"),
+    ("io.k8s.api.core.v1.ContainerStatus", "state"),
+    ("io.k8s.api.core.v1.EphemeralContainer", "resources"),
+    ("io.k8s.api.core.v1.Event", "source"),
+    ("io.k8s.api.core.v1.NodeDaemonEndpoints", "kubeletEndpoint"),
+    ("io.k8s.api.core.v1.NodeStatus", "daemonEndpoints"),
+    ("io.k8s.api.core.v1.NodeStatus", "nodeInfo"),
+    ("io.k8s.api.core.v1.PersistentVolumeClaimSpec", "resources"),
+    ("io.k8s.api.core.v1.PodTemplate", "template"),
+    ("io.k8s.api.core.v1.PreferredSchedulingTerm", "preference"),
+    ("io.k8s.api.core.v1.ServiceStatus", "loadBalancer"),
+    ("io.k8s.api.core.v1.WeightedPodAffinityTerm", "podAffinityTerm"),
+    ("io.k8s.api.discovery.v1.Endpoint", "conditions"),
+    ("io.k8s.api.events.v1.Event", "deprecatedSource"),
+    ("io.k8s.api.flowcontrol.v1.FlowSchemaSpec", "priorityLevelConfiguration"),
+    ("io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", "limitResponse"),
+    ("io.k8s.api.networking.v1.HTTPIngressPath", "backend"),
+    ("io.k8s.api.networking.v1.IngressStatus", "loadBalancer"),
+    ("io.k8s.api.networking.v1.NetworkPolicySpec", "podSelector"),
+    ("io.k8s.api.resource.v1.AllocationResult", "devices"),
+    ("io.k8s.api.resource.v1.ResourceClaimSpec", "devices"),
+    ("io.k8s.api.resource.v1.ResourceSliceSpec", "pool"),
+    ("io.k8s.api.storage.v1.VolumeAttachmentSpec", "source"),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec",
+        "names",
+    ),
+    (
+        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus",
+        "acceptedNames",
+    ),
+];
+
 /// The key fields of a list; none of a set. `None` if it is owned as a whole.
 pub(super) fn keys_of(type_: &str, field: &str) -> Option<&'static [&'static str]> {
     LISTS.iter().find(|(t, f, _)| (*t, *f) == (type_, field)).map(|(_, _, keys)| *keys)
@@ -156,4 +222,11 @@ pub(super) fn is_whole(type_: &str, of: (&str, &str)) -> bool {
 /// Whether the map in this field of a type is owned as a whole.
 pub(super) fn is_whole_map(of: (&str, &str)) -> bool {
     WHOLE_MAPS.contains(&of)
+}
+
+/// Whether the structure in this field of a type is part of it: in Go it is no pointer, so that it is there, empty, when
+/// nobody has said anything.
+pub(super) fn is_part((type_, field): (&str, &str)) -> bool {
+    let is_of_all = matches!(field, "metadata" | "spec" | "status");
+    type_.starts_with("io.k8s.") && (is_of_all || PARTS.contains(&(type_, field)))
 }

@@ -3,6 +3,7 @@
 //! The rules are those of `sigs.k8s.io/structured-merge-diff`; an object is a JSON value, whose [`Shapes`] say what is
 //! owned field by field, and what as a whole.
 
+mod created;
 mod field_set;
 mod lists;
 mod managers;
@@ -10,6 +11,7 @@ mod shape;
 mod typed;
 mod updater;
 
+pub use created::fields_of_created;
 pub use field_set::{FieldSet, PathElement};
 pub use managers::{Manager, Managers};
 pub use shape::{Shape, Shapes};

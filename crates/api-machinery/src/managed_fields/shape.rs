@@ -1,8 +1,11 @@
 //! What of an object is owned field by field, element by element, or as a whole: told by the schema of its kind.
 
-use std::collections::HashMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{field_set::PathElement, lists};
 
@@ -29,12 +32,20 @@ impl KeyField {
     }
 }
 
+/// A field of a structure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    shape: usize,
+    /// Whether the structure that it is is there, be it empty, wherever the other one is.
+    is_part: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     /// Owned as a whole: what is no object and no list, and what is said to be.
     Whole,
     /// An object with fields of their own shapes, and others if there is one for them.
-    Struct(HashMap<String, usize>, Option<usize>),
+    Struct(HashMap<String, Field>, Option<usize>),
     /// An object whose values are alike.
     Map(usize),
     /// A list of values, each owned.
@@ -84,7 +95,7 @@ impl<'s> Shape<'s> {
     pub(super) fn of(self, element: &PathElement) -> Self {
         let at = match (self.kind(), element) {
             (Kind::Struct(fields, rest), PathElement::Field(name)) => {
-                fields.get(name).copied().or(*rest).unwrap_or(UNKNOWN)
+                fields.get(name).map(|field| field.shape).or(*rest).unwrap_or(UNKNOWN)
             }
             (Kind::Map(of) | Kind::List(_, of), _) => *of,
             (Kind::Unknown, _) => UNKNOWN,
@@ -98,6 +109,15 @@ impl<'s> Shape<'s> {
         matches!(self.kind(), Kind::Struct(fields, _) if fields.contains_key(field))
     }
 
+    /// Whether it is a structure of which that in this field is a part: there, be it empty, wherever it is itself. Each
+    /// kind has metadata.
+    pub(super) fn contains(self, field: &str) -> bool {
+        let of_kind = self.at == 0 && field == "metadata";
+        let is_part =
+            |fields: &HashMap<String, Field>| fields.get(field).is_some_and(|f| f.is_part);
+        of_kind || matches!(self.kind(), Kind::Struct(fields, _) if is_part(fields))
+    }
+
     /// Whether it is a structure that can't have this field.
     pub(super) fn lacks(self, field: &str) -> bool {
         matches!(self.kind(), Kind::Struct(fields, None) if !fields.contains_key(field))
@@ -105,11 +125,21 @@ impl<'s> Shape<'s> {
 
     /// Whether the value is owned as a whole.
     pub(super) fn is_whole(self, value: &Value) -> bool {
-        match self.kind() {
-            Kind::Whole => true,
-            Kind::Struct(..) | Kind::Map(_) | Kind::Unknown => !value.is_object(),
-            Kind::Set | Kind::List(..) => !value.is_array(),
+        match value {
+            Value::Object(_) => self.is_whole_object(),
+            Value::Array(_) => self.is_whole_list(),
+            _ => true,
         }
+    }
+
+    /// Whether an object is, here.
+    pub(super) fn is_whole_object(self) -> bool {
+        !matches!(self.kind(), Kind::Struct(..) | Kind::Map(_) | Kind::Unknown)
+    }
+
+    /// Whether a list is, here.
+    pub(super) fn is_whole_list(self) -> bool {
+        !matches!(self.kind(), Kind::Set | Kind::List(..))
     }
 
     /// The step to an element of a list. `None` if it lacks a key field.
@@ -128,6 +158,25 @@ impl<'s> Shape<'s> {
         }
         (!fields.is_empty()).then(|| PathElement::Key(Value::Object(fields).to_string()))
     }
+
+    /// The same of an element in JSON.
+    pub(super) fn element_of(self, json: &RawValue) -> Option<PathElement> {
+        let value = match self.kind() {
+            Kind::List(keys, _) => only(keys, json)?,
+            _ => serde_json::from_str(json.get()).ok()?,
+        };
+        self.element(&value)
+    }
+}
+
+/// An object with none but its key fields. `None` if it is no object.
+fn only(keys: &[KeyField], json: &RawValue) -> Option<Value> {
+    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json.get()).ok()?;
+    let value = |key: &KeyField| {
+        let value = serde_json::from_str(fields.get(&*key.name)?.get()).ok()?;
+        Some((key.name.clone(), value))
+    };
+    Some(Value::Object(keys.iter().filter_map(value).collect()))
 }
 
 /// Shapes so far.
@@ -216,13 +265,16 @@ impl<'s> Builder<'s> {
             (None, _) if type_.starts_with("io.k8s.") => Kind::Whole,
             (fields, _) => {
                 let fields = fields.into_iter().flatten();
-                let mut fields: HashMap<_, _> = fields
-                    .map(|(name, field)| (name.clone(), self.shape(field, "", (type_, name))))
-                    .collect();
+                let field = |(name, field): (&'s String, &'s Value)| {
+                    let shape = self.shape(field, "", (type_, name));
+                    (name.clone(), Field { shape, is_part: lists::is_part((type_, name)) })
+                };
+                let mut fields: HashMap<_, _> = fields.map(field).collect();
                 if schema["x-kubernetes-embedded-resource"] == true {
                     let common = [("apiVersion", WHOLE), ("kind", WHOLE), ("metadata", UNKNOWN)];
                     for (name, shape) in common {
-                        fields.entry(name.to_owned()).or_insert(shape);
+                        let field = Field { shape, is_part: false };
+                        fields.entry(name.to_owned()).or_insert(field);
                     }
                 }
                 Kind::Struct(fields, keeps_unknown.then_some(UNKNOWN))

@@ -1,8 +1,11 @@
 //! What is done with values of known shapes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::LazyLock,
+};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     field_set::{FieldSet, PathElement},
@@ -166,16 +169,24 @@ impl Comparison {
 /// Compares two values of a shape.
 #[must_use]
 pub fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
+    let there = |value: &Value| value.is_object().then_some(&*EMPTY);
+    let empty = [there(old), there(new)];
     // What is null in a new value is said; in an old one it is nothing.
     let (mut old, new) = (steps(old, shape), steps(new, shape));
     old.retain(|_, inner| !inner.is_null());
     let mut comparison = Comparison::default();
     for element in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-        let (old, new) = (old.get(element).copied(), new.get(element).copied());
+        let is_part = matches!(element, PathElement::Field(name) if shape.contains(name));
+        let or_empty = |value: Option<_>, at: usize| value.or(empty[at].filter(|_| is_part));
+        let old = or_empty(old.get(element).copied(), 0);
+        let new = or_empty(new.get(element).copied(), 1);
         compare_below(&mut comparison, element, (old, new), shape.of(element));
     }
     comparison
 }
+
+/// A structure of which nothing is said.
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
 
 fn compare_below(
     comparison: &mut Comparison,

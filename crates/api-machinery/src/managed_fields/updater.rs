@@ -85,7 +85,7 @@ pub fn apply(
     if !is_forced && !conflicts.is_empty() {
         return Err(Conflicts(conflicts));
     }
-    take_from_others(&mut managers, manager, &changed);
+    managers.take_from_others(manager, &changed);
     managers.cap();
     Ok(Applied { object, managers })
 }
@@ -97,14 +97,15 @@ fn conflicts(managers: &Managers, manager: &Manager, changed: &FieldSet) -> Vec<
         let is_one = !fields.is_empty();
         is_one.then(|| Conflict { since: managers.time(&manager), manager, fields })
     };
-    comparable(managers, manager).filter_map(conflict).collect()
+    let others = managers.others(manager).filter(|(other, _)| other.is_comparable(manager));
+    others.filter_map(conflict).collect()
 }
 
 /// The managers after any other write, by which `old` became `new`, both without `managedFields`.
 #[must_use]
 pub fn update(
     (old, new): (&Value, &Value),
-    managers: &Managers,
+    mut managers: Managers,
     shape: Shape<'_>,
     manager: &Manager,
     owned: impl Fn(&FieldSet) -> FieldSet,
@@ -112,25 +113,9 @@ pub fn update(
 ) -> Managers {
     let comparison = compare(old, new, shape);
     let (changed, removed) = (owned(&comparison.changed()), owned(&comparison.removed));
-    let mut managers = managers.clone();
-    take_from_others(&mut managers, manager, &changed.union(&removed));
-    let own = managers.get(manager).cloned().unwrap_or_default();
-    managers.set(manager.clone(), own.difference(&removed).union(&changed), now);
+    managers.write(manager, (changed, &removed), now);
     managers.cap();
     managers
-}
-
-/// The others whose fields have the same names: those of another version may have others.
-fn comparable<'m>(
-    managers: &'m Managers,
-    manager: &'m Manager,
-) -> impl Iterator<Item = (&'m Manager, &'m FieldSet)> {
-    managers.others(manager).filter(|(other, _)| other.api_version == manager.api_version)
-}
-
-fn take_from_others(managers: &mut Managers, manager: &Manager, fields: &FieldSet) {
-    let others: Vec<Manager> = comparable(managers, manager).map(|(m, _)| m.clone()).collect();
-    others.iter().for_each(|other| managers.take(other, fields));
 }
 
 /// Takes away what the manager applied `last` and does not any more, nor anybody else manages: `managed`
