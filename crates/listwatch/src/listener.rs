@@ -126,7 +126,8 @@ where
                 Phase::Following(heard) => self.follow(*heard).await,
             };
             if let Some(event) = event {
-                return Ok(event);
+                // Nobody asks, and they take as much as all the rest (as Kubernetes' own controllers do).
+                return Ok(event.modify(|object| object.meta_mut().managed_fields = None));
             }
         }
     }
