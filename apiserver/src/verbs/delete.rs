@@ -63,6 +63,8 @@ pub(super) fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
         options.dry_run = Some(vec!["All".to_owned()]);
     }
     check(&options)?;
+    let warning = call.info.def.deletion_warning(&options);
+    warning.into_iter().for_each(|warning| call.feedback.warn(warning.to_owned()));
     Ok(options)
 }
 

@@ -180,6 +180,12 @@ impl ResourceDef {
         deletion::begin(self.kind.as_ref(), object, options, now)
     }
 
+    /// What whoever makes such a request is to be told, whatever comes of it.
+    #[must_use]
+    pub fn deletion_warning(&self, options: &DeleteOptions) -> Option<&'static str> {
+        deletion::warning(self.kind.as_ref(), options)
+    }
+
     /// Whether the object is being deleted and nothing holds it any longer: a write that leaves an object so removes it.
     #[must_use]
     pub fn is_finished(&self, object: &AnyObject) -> bool {

@@ -30,7 +30,7 @@ pub(crate) fn begin(
     now: Timestamp,
 ) -> Deletion {
     let mut marked = object.clone();
-    let finalizers = finalizers(object.metadata(), options);
+    let finalizers = finalizers(kind, object.metadata(), options);
     let finalizers_change =
         object.metadata().finalizers.as_deref().unwrap_or_default() != finalizers;
     marked.metadata_mut().finalizers = Some(finalizers).filter(|f| !f.is_empty());
@@ -90,16 +90,24 @@ fn mark(meta: &mut ObjectMeta, at: Timestamp, grace: i64) {
 }
 
 /// The object's finalizers, less or plus those that the propagation policy is about.
-fn finalizers(meta: &ObjectMeta, options: &DeleteOptions) -> Vec<String> {
+fn finalizers(kind: &dyn ErasedKind, meta: &ObjectMeta, options: &DeleteOptions) -> Vec<String> {
     let mut all = meta.finalizers.clone().unwrap_or_default();
-    let Some(policy) = policy(options) else { return all };
-    all.retain(|f| f != ORPHAN && f != FOREGROUND);
+    let is_policy = |finalizer: &String| finalizer == ORPHAN || finalizer == FOREGROUND;
+    // A finalizer that says it is more than the kind's usual way.
+    let usual = || (kind.orphans() && !all.iter().any(is_policy)).then_some("Orphan");
+    let Some(policy) = policy(options).or_else(usual) else { return all };
+    all.retain(|finalizer| !is_policy(finalizer));
     match policy {
         "Orphan" => all.push(ORPHAN.to_owned()),
         "Foreground" => all.push(FOREGROUND.to_owned()),
         _ => {}
     }
     all
+}
+
+/// What is to be said to whoever deletes an object of the kind so.
+pub(crate) fn warning(kind: &dyn ErasedKind, options: &DeleteOptions) -> Option<&'static str> {
+    kind.deletion_warning().filter(|_| policy(options).is_none())
 }
 
 fn policy(options: &DeleteOptions) -> Option<&str> {

@@ -91,6 +91,14 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
     fn grace_period(&self, object: &AnyObject, requested: Option<i64>) -> i64;
     /// Whether something beside `metadata.finalizers` and the grace period keeps the object.
     fn is_held(&self, object: &AnyObject) -> bool;
+    /// Whether its dependents stay when it is deleted and nothing is said of them.
+    fn orphans(&self) -> bool {
+        false
+    }
+    /// What whoever does so is to be told.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
+    }
     /// The fields of the kind's own that field selectors can name.
     fn field_names(&self) -> Vec<String>;
     /// What they are in an object, in the same order.
@@ -291,6 +299,14 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
 
     fn is_held(&self, object: &AnyObject) -> bool {
         self.strategy.is_held(own(object))
+    }
+
+    fn orphans(&self) -> bool {
+        self.strategy.orphans()
+    }
+
+    fn deletion_warning(&self) -> Option<&'static str> {
+        self.strategy.deletion_warning()
     }
 
     fn field_names(&self) -> Vec<String> {

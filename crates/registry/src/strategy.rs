@@ -83,6 +83,17 @@ pub trait Strategy<K>: Send + Sync + 'static {
         false
     }
 
+    /// Whether its dependents stay when it is deleted and nothing is said of them (Kubernetes:
+    /// `DefaultGarbageCollectionPolicy`).
+    fn orphans(&self) -> bool {
+        false
+    }
+
+    /// What whoever deletes it and says nothing of its dependents is to be told.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The fields that field selectors can name, beside `metadata.name` and `metadata.namespace`.
     fn fields(&self, _object: &K) -> Vec<(&'static str, String)> {
         Vec::new()

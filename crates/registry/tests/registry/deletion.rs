@@ -53,7 +53,8 @@ fn pod(node: &str, phase: &str) -> (ResourceDef, Value) {
 #[test]
 fn what_nothing_holds_goes_at_once() {
     let is_held = |def: &ResourceDef| {
-        ["namespaces", "customresourcedefinitions"].contains(&&*def.names.plural)
+        let held = ["namespaces", "customresourcedefinitions", "jobs", "replicationcontrollers"];
+        held.contains(&&*def.names.plural)
     };
     for def in registry::all().into_iter().filter(|def| !is_held(def)) {
         let object = create(&def, example(&def));
@@ -127,6 +128,25 @@ fn the_policy_leaves_its_finalizer() {
         check_removed(&def, &marked, &policy("Background"));
     }
     check_removed(&def, &set, &policy("Background"));
+}
+
+/// Kubernetes: `DefaultGarbageCollectionPolicy` of Jobs and ReplicationControllers.
+#[test]
+fn kinds_of_before_there_was_a_policy_leave_their_pods() {
+    for name in ["jobs", "replicationcontrollers"] {
+        let def = def(name);
+        let object = create(&def, example(&def));
+        let orphaned = marked(&def, &object, &DeleteOptions::default());
+        assert_eq!(orphaned["metadata"]["finalizers"], json!(["orphan"]));
+        check_removed(&def, &object, &policy("Background"));
+        let foreground = marked(&def, &object, &policy("Foreground"));
+        check_pending(&def, &foreground, &DeleteOptions::default());
+    }
+    let jobs = def("jobs");
+    let warning = jobs.deletion_warning(&DeleteOptions::default()).unwrap();
+    assert!(warning.starts_with("child pods are preserved by default when jobs are deleted"));
+    assert_eq!(jobs.deletion_warning(&policy("Orphan")), None);
+    assert_eq!(def("pods").deletion_warning(&DeleteOptions::default()), None);
 }
 
 #[test]

@@ -55,6 +55,11 @@ fn of_containers(
 struct ReplicationControllerStrategy;
 
 impl Strategy<ReplicationController> for ReplicationControllerStrategy {
+    /// As it was before there was a choice.
+    fn orphans(&self) -> bool {
+        true
+    }
+
     /// The template's labels stand for a selector that is missing, and for missing labels.
     fn default(&self, rc: &mut ReplicationController) {
         let Some(spec) = &mut rc.spec else { return };

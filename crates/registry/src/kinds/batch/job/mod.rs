@@ -80,7 +80,19 @@ fn default_labels(job: &mut Job) {
 
 struct JobStrategy;
 
+/// As Kubernetes tells it.
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+
 impl Strategy<Job> for JobStrategy {
+    /// As it was before there was a choice.
+    fn orphans(&self) -> bool {
+        true
+    }
+
+    fn deletion_warning(&self) -> Option<&'static str> {
+        Some(PODS_STAY)
+    }
+
     fn default(&self, job: &mut Job) {
         job.spec.iter_mut().for_each(default);
         default_labels(job);
