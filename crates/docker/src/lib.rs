@@ -20,7 +20,7 @@ use std::{env, fmt, sync::Arc, time::Duration};
 
 use bollard::errors::Error as EngineError;
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::{net::UnixStream, time::timeout};
 
 pub use bollard::models;
 pub use build::{Build, Credentials};
@@ -73,6 +73,13 @@ impl Docker {
     /// If the daemon does not answer.
     pub async fn info(&self) -> Result<models::SystemInfo, Error> {
         self.ask(|engine| async move { engine.info().await }).await
+    }
+
+    /// The process that listens at the daemon's socket, if it is one of this host.
+    pub async fn listener(&self) -> Option<i32> {
+        let Host::Unix(path) = &self.host else { return None };
+        let stream = UnixStream::connect(path).await.ok()?;
+        stream.peer_cred().ok()?.pid()
     }
 
     async fn ask<T, F>(&self, request: impl Fn(bollard::Docker) -> F) -> Result<T, Error>

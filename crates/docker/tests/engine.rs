@@ -230,6 +230,16 @@ async fn the_status_of_a_command_is_there_once_it_has_ended() {
     assert_eq!(rig.docker.exec_status("e").await.unwrap(), 5);
 }
 
+#[tokio::test]
+async fn it_is_known_which_process_listens() {
+    let rig = Rig::new();
+    assert_eq!(rig.docker.listener().await, None);
+    let _listener = rig.listen();
+    assert_eq!(rig.docker.listener().await, i32::try_from(std::process::id()).ok());
+    let elsewhere = Docker::new("tcp://127.0.0.1:2375").unwrap();
+    assert_eq!(elsewhere.listener().await, None);
+}
+
 #[test]
 fn an_address_is_one_of_those_that_are_understood() {
     for host in ["unix:///run/docker.sock", "tcp://127.0.0.1:2375", "http://127.0.0.1:2375"] {

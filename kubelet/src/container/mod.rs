@@ -5,6 +5,7 @@ pub mod dns;
 pub mod env;
 pub mod files;
 pub mod image;
+pub mod oom_score;
 pub mod resources;
 pub mod security;
 pub mod service_links;

@@ -28,6 +28,12 @@ pub fn resources(container: &Container) -> Resources {
     }
 }
 
+/// The memory that it asks for, in bytes.
+pub(super) fn memory_request(container: &Container) -> i64 {
+    let asked = request(container, "memory").or(limit(container, "memory"));
+    asked.map(Quantity::value).unwrap_or_default()
+}
+
 /// `resourceFieldRef`: the amount divided by the divisor, rounded up. A container without a limit may have all that the
 /// node has for pods, as in upstream's `MergeContainerResourceLimits`.
 pub fn field(

@@ -27,6 +27,7 @@ use crate::{
     container::{
         dns, env, files,
         image::{self, PullPolicy},
+        oom_score::oom_score_adj,
         resources::resources,
         security::{self, security},
         sources,
@@ -34,6 +35,7 @@ use crate::{
     context::Context,
     describe::describe,
     images::{self, Logins},
+    machine::Memory,
     network::Ips,
     runtime::{ContainerSpec, Mount, Propagation, Resources, Security},
     spec,
@@ -346,6 +348,7 @@ impl Starter {
             stdin_once: flag(wanted.stdin_once),
             mounts,
             resources: resources(wanted),
+            oom_score_adj: oom_score_adj(&self.pod, wanted, Memory::read().total),
             security: Security::default(),
         }
     }

@@ -91,6 +91,20 @@ async fn a_container_is_told_the_addresses_of_both_families() {
 }
 
 #[tokio::test]
+async fn the_kernel_is_told_how_readily_to_end_a_container() {
+    let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let runtime = Arc::new(Fake::with_images(&["busybox:1"]));
+    let context = Context::fake(control_plane.client(), runtime.clone(), root.path().to_owned());
+    let mut starter = starter(context, json!({}));
+    let mut pod = Pod::clone(&starter.pod);
+    pod.status.get_or_insert_default().qos_class = Some("BestEffort".to_owned());
+    starter.pod = Arc::new(pod);
+    let wanted = spec::container(&starter.pod, "main").unwrap();
+    starter.start(&wanted, 0, ready(()), &CancellationToken::new()).await.unwrap();
+    assert_eq!(runtime.specs().remove(0).oom_score_adj, 1000);
+}
+
+#[tokio::test]
 async fn the_files_of_a_pod_are_made_by_one_start_at_a_time() {
     let (control_plane, root) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
     let runtime = Arc::new(Fake::with_images(&["busybox:1"]));

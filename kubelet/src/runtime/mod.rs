@@ -266,6 +266,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     /// Limits.
     pub resources: Resources,
+    /// How readily the kernel ends it when memory is short (`oom_score_adj`).
+    pub oom_score_adj: i64,
     /// Rights.
     pub security: Security,
 }

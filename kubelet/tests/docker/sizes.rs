@@ -2,9 +2,22 @@
 
 use std::time::Duration;
 
-use kubelet::runtime::{Resources, Runtime, command::run};
+use kubelet::runtime::{ContainerSpec, Resources, Runtime, command::run};
 
-use crate::Node;
+use crate::{Node, container};
+
+#[tokio::test]
+async fn a_container_is_marked_for_when_memory_is_short() {
+    let node = Node::start("10.219.34.0/24").await;
+    let pod = node.pod("a");
+    let (sandbox, _) = node.sandbox(&pod).await;
+    let script = "cat /proc/self/oom_score_adj";
+    let spec = ContainerSpec { oom_score_adj: 321, ..container(&pod, &sandbox, script) };
+    let id = node.runtime.create(&spec).await.unwrap();
+    node.runtime.start(&id).await.unwrap();
+    let (_, output) = node.outcome(&pod, &id).await;
+    assert_eq!(output.trim(), "321");
+}
 
 #[tokio::test]
 async fn a_container_that_runs_is_given_other_bounds() {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod kill;
+mod oom_score;
 mod process;
 mod request;
 
@@ -140,12 +141,14 @@ impl Runtime for Docker {
 
     async fn create_sandbox(&self, spec: &SandboxSpec) -> Result<String, RuntimeError> {
         let name = labels::container_name(&spec.pod, labels::SANDBOX_NAME, spec.attempt);
-        self.create_named(&name, &self.sandbox_body(spec)).await
+        let lowest = oom_score::lowest(&self.engine).await;
+        self.create_named(&name, &self.sandbox_body(spec, lowest)).await
     }
 
     async fn create(&self, spec: &ContainerSpec) -> Result<String, RuntimeError> {
         let name = labels::container_name(&spec.pod, &spec.name, spec.attempt);
-        self.create_named(&name, &self.container_body(spec)).await
+        let lowest = oom_score::lowest(&self.engine).await;
+        self.create_named(&name, &self.container_body(spec, lowest)).await
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {

@@ -16,11 +16,14 @@ use crate::{
 
 const CPU_PERIOD_MICROSECONDS: i64 = 100_000;
 const SHM_BYTES: i64 = 64 * 1024 * 1024;
+/// Kubernetes' score of sandboxes: without one its pod is gone, and there is next to nothing to be had by its end.
+const SANDBOX_OOM_SCORE: i64 = -998;
 /// The driver whose files `logs` can read after they were rotated.
 const LOG_DRIVER: &str = "json-file";
 
 impl Docker {
-    pub(super) fn sandbox_body(&self, spec: &SandboxSpec) -> ContainerCreateBody {
+    /// `lowest` is what the engine can give of `oom_score_adj`.
+    pub(super) fn sandbox_body(&self, spec: &SandboxSpec, lowest: i64) -> ContainerCreateBody {
         let mut marks = labels::identity(&self.node, &spec.pod, labels::SANDBOX_NAME, spec.attempt);
         let (network, hostname) = match spec.network {
             SandboxNetwork::Host => ("host", None),
@@ -42,6 +45,7 @@ impl Docker {
                 pid_mode: spec.host_pid.then(|| "host".to_owned()),
                 sysctls: Some(spec.sysctls.clone().into_iter().collect()),
                 shm_size: Some(SHM_BYTES),
+                oom_score_adj: Some(SANDBOX_OOM_SCORE.max(lowest)),
                 log_config: Some(log_config(self.logs)),
                 ..HostConfig::default()
             }),
@@ -49,7 +53,8 @@ impl Docker {
         }
     }
 
-    pub(super) fn container_body(&self, spec: &ContainerSpec) -> ContainerCreateBody {
+    /// `lowest` is what the engine can give of `oom_score_adj`.
+    pub(super) fn container_body(&self, spec: &ContainerSpec, lowest: i64) -> ContainerCreateBody {
         let mut marks = labels::identity(&self.node, &spec.pod, &spec.name, spec.attempt);
         marks.insert(labels::HASH.to_owned(), spec.hash.clone());
         marks.insert(labels::SANDBOX_ID.to_owned(), spec.sandbox_id.clone());
@@ -67,6 +72,7 @@ impl Docker {
             user: spec.security.user.clone(),
             host_config: Some(HostConfig {
                 log_config: Some(log_config(self.logs)),
+                oom_score_adj: Some(spec.oom_score_adj.max(lowest)),
                 ..host_config(spec)
             }),
             ..ContainerCreateBody::default()
@@ -161,7 +167,37 @@ fn propagation(wanted: Propagation) -> MountBindOptionsPropagationEnum {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::runtime::PodIdentity;
+
+    #[test]
+    fn no_score_is_lower_than_the_engine_can_give() {
+        let engine = docker::Docker::new("unix:///nowhere").unwrap();
+        let docker = Docker::new(engine, "n1", "pause", LogLimits { max_size: 1, max_files: 1 });
+        let sandbox = SandboxSpec {
+            pod: PodIdentity::default(),
+            attempt: 0,
+            hostname: String::new(),
+            network: SandboxNetwork::Host,
+            host_ipc: false,
+            host_pid: false,
+            sysctls: BTreeMap::new(),
+        };
+        let check = |lowest: i64, expected: [i64; 3]| {
+            let container = |oom_score_adj| {
+                let spec = ContainerSpec { oom_score_adj, ..ContainerSpec::default() };
+                docker.container_body(&spec, lowest)
+            };
+            let bodies = [docker.sandbox_body(&sandbox, lowest), container(-997), container(900)];
+            let scores = bodies.map(|body| body.host_config.unwrap().oom_score_adj.unwrap());
+            assert_eq!(scores, expected, "{lowest}");
+        };
+        check(-1000, [-998, -997, 900]);
+        check(-500, [-500, -500, 900]);
+        check(0, [0, 0, 900]);
+    }
 
     #[test]
     fn whose_processes_a_container_sees() {
