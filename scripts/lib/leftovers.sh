@@ -7,6 +7,9 @@ bridge() { echo "mk8s$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 # policies NODE: the table of nftables that its kube-proxy keeps for NetworkPolicies.
 policies() { echo "minik8s-policy-$(printf %s "$1" | sha256sum | cut -c1-8)"; }
 
+# sources NODE: the table of nftables in which its kubelet says whose packets come by which link of its bridge.
+sources() { echo "minik8s-pods-$(printf %s "$1" | sha256sum | cut -c1-8)"; }
+
 # What is ours of the network: the services' addresses, the kubelets' bridges, the VXLAN, the packet filter's chains and tables, our routes. Other
 # networks' links and routes may lie in the same ranges.
 remove_network() {
@@ -16,6 +19,7 @@ remove_network() {
     done
     for node in "$@"; do
         ! ip link show "$(bridge "$node")" >/dev/null 2>&1 || ip link del "$(bridge "$node")"
+        ! nft list table bridge "$(sources "$node")" >/dev/null 2>&1 || nft delete table bridge "$(sources "$node")"
         for family in ip ip6; do
             ! nft list table "$family" "$(policies "$node")" >/dev/null 2>&1 || nft delete table "$family" "$(policies "$node")"
         done

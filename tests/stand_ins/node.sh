@@ -21,6 +21,7 @@ make_node() {
     for table in ip\ {services-0a600000-16,vxlan-0af40000-16,clients-0af40000-16} 'ip6 services-0a600000-16' 'bridge clients-0af40000-16'; do
         nft add table "${table% *}" "minik8s-${table#* }"
     done
+    nft add table bridge "$(sources "$1")"
     nft add table ip "$(policies "$1")"
     nft add table ip6 "$(policies "$1")"
     ip rule add fwmark 0x8000000/0x8000000 priority 138 table 138

@@ -87,6 +87,17 @@ impl Netlink {
         replaced.map_err(failed(format!("replacing the route to {}", route.destination)))
     }
 
+    /// Removes the route by which packets for the network end here.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn remove_blackhole(&self, destination: IpNet) -> Result<(), Error> {
+        let route = write(&Route::blackhole(destination));
+        let removed = self.handle.route().del(route).execute().await;
+        let step = format!("removing the route that keeps {destination} here");
+        unless(removed.map_err(failed(step)), Errno::ESRCH)
+    }
+
     /// Removes the route of this protocol, and none of another one.
     ///
     /// # Errors

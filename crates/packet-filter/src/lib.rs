@@ -50,6 +50,22 @@ pub async fn ensure(family: Family, wanted: &[Table]) -> Result<bool, Error> {
     .await
 }
 
+/// Removes these chains of a table, with what leads to them from others. What is not there is fine.
+///
+/// # Errors
+/// A tool is not there, refuses, or does not end.
+pub async fn remove(family: Family, table: &'static str, chains: &[&str]) -> Result<(), Error> {
+    patiently(async {
+        let _turn = iptables::turn().await?;
+        let found = iptables::list(family, table).await?;
+        match repair::removal(table, chains, &found) {
+            Some(text) => iptables::restore(family, &text).await,
+            None => Ok(()),
+        }
+    })
+    .await
+}
+
 /// What of the tables is not as it should be, in words. Nothing is changed.
 ///
 /// # Errors

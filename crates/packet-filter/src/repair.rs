@@ -22,6 +22,23 @@ pub(crate) fn text(wanted: &Table, found: &[String]) -> Option<String> {
     Some(text + "COMMIT\n")
 }
 
+/// The text that removes these chains of a table; `None` if there are none.
+pub(crate) fn removal(table: &str, chains: &[&str], found: &[String]) -> Option<String> {
+    let is_declared = |chain: &&&str| found.contains(&format!("-N {chain}"));
+    let chains: Vec<_> = chains.iter().filter(is_declared).collect();
+    if chains.is_empty() {
+        return None;
+    }
+    let leads_there =
+        |rule: &&str| chains.iter().any(|chain| rule.ends_with(&format!(" -j {chain}")));
+    let rules = found.iter().filter_map(|line| line.strip_prefix("-A "));
+    let mut text = format!("*{table}\n");
+    text.extend(rules.filter(leads_there).map(|rule| format!("-D {rule}\n")));
+    text.extend(chains.iter().map(|chain| format!("-F {chain}\n")));
+    text.extend(chains.iter().map(|chain| format!("-X {chain}\n")));
+    Some(text + "COMMIT\n")
+}
+
 /// What is not as it should be, in words.
 pub(crate) fn differences(wanted: &Table, found: &[String]) -> Vec<String> {
     let chains = wanted.chains.iter().filter(|chain| !is_there(chain, found));
@@ -165,6 +182,25 @@ mod tests {
         let spoilt = FOUND.replace("-A OURS -j RETURN\n", "");
         assert_eq!(told(&spoilt), [chain]);
         assert_eq!(told(&spoilt.replace("-A POSTROUTING -j NONE\n", "")), [chain, jump]);
+    }
+
+    #[test]
+    fn a_chain_that_goes_takes_what_leads_there_along() {
+        let removed = |chains: &[&str]| {
+            removal("nat", chains, &FOUND.lines().map(str::to_owned).collect::<Vec<_>>())
+        };
+        expect![[r"
+            *nat
+            -D OUTPUT ! -d 192.0.2.0/24 -j OURS
+            -D POSTROUTING -j NONE
+            -F OURS
+            -F NONE
+            -X OURS
+            -X NONE
+            COMMIT
+        "]]
+        .assert_eq(&removed(&["OURS", "NONE", "OTHER"]).unwrap());
+        assert_eq!(removed(&["OTHER"]), None);
     }
 
     #[test]

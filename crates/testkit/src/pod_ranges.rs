@@ -19,6 +19,10 @@ done
 for range in $RANGES; do
     [ -z "$(ip route show type blackhole exact $range)" ] || ip route del blackhole $range
 done
+# Of bridges that are gone.
+for table in $(nft list tables bridge | grep -o 'minik8s-pods-.*'); do
+    ip link show mk8s${table#minik8s-pods-} >/dev/null 2>&1 || nft delete table bridge $table
+done
 left=$( (iptables-save; ip route) | grep -F $MATCHES) || exit 0
 echo "left on the host: $left" >&2
 exit 1

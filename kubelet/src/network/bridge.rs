@@ -10,6 +10,7 @@ use component::dual_stack::DualStack;
 use super::{
     Attachment, Held, NetworkError, NodeNetwork, PodAddresses,
     links::Links,
+    sources::Sources,
     wired::{Wired, Wiring, short_hash},
 };
 
@@ -22,12 +23,15 @@ pub struct BridgeWiring {
     name: String,
     /// The cluster's pods, on other hosts too.
     pods: DualStack,
+    sources: Sources,
 }
 
 impl Bridge {
     /// Nothing is made before `start`. `pods` and `services` are the cluster's networks.
     pub fn new(node: &str, pods: DualStack, services: DualStack) -> Self {
-        let wiring = BridgeWiring { name: format!("mk8s{}", short_hash(node)), pods };
+        let node_hash = short_hash(node);
+        let (name, sources) = (format!("mk8s{node_hash}"), Sources::new(&node_hash));
+        let wiring = BridgeWiring { name, pods, sources };
         Self::with(wiring, node, pods, services)
     }
 
@@ -51,6 +55,8 @@ impl Wiring for BridgeWiring {
     async fn keep(&self, cidr: DualStack, pods: &[Held]) -> Result<(), NetworkError> {
         let links = Links::open()?;
         links.bridge(&self.name, &cidr).await?;
+        let known = pods.iter().filter_map(|held| Some((link_name(&held.pod), held.addresses?)));
+        self.sources.keep(known.collect()).await;
         links.join_all(&pods.iter().map(|held| link_name(&held.pod)).collect(), &self.name).await
     }
 
@@ -63,6 +69,7 @@ impl Wiring for BridgeWiring {
         let (links, link, namespace) = (Links::open()?, link_name(&pod.pod.uid), pod.namespace()?);
         links.delete(&link).await?;
         let mtu = links.mtu(self.pods.v4.into()).await?;
+        self.sources.add(link.clone(), addresses).await;
         links.connect(&link, &self.name, namespace, addresses, cidr, mtu).await
     }
 
@@ -70,7 +77,11 @@ impl Wiring for BridgeWiring {
         let ports = node.running.iter().map(|pod| (link_name(&pod.pod), pod.label.clone()));
         let others = node.all.iter().map(|pod| link_name(pod)).collect();
         let (links, ports) = (Links::open()?, ports.collect());
-        links.differences_of_bridge(&self.name, &node.cidr, &ports, &others).await
+        let mut found =
+            links.differences_of_bridge(&self.name, &node.cidr, &ports, &others).await?;
+        let owners = node.running.iter().map(|pod| (link_name(&pod.pod), pod.addresses));
+        found.extend(self.sources.differences(&owners.collect()).await);
+        Ok(found)
     }
 
     fn speaks_ipv6(&self) -> bool {
@@ -78,7 +89,10 @@ impl Wiring for BridgeWiring {
     }
 
     async fn disconnect(&self, pod: &Held) -> Result<(), NetworkError> {
-        Links::open()?.delete(&link_name(&pod.pod)).await
+        let link = link_name(&pod.pod);
+        Links::open()?.delete(&link).await?;
+        self.sources.forget(&link);
+        Ok(())
     }
 }
 

@@ -63,6 +63,11 @@ impl Links {
         Ok(unless_there(self.0.add_route(&Route::blackhole(network)).await)?)
     }
 
+    /// They may leave the host again.
+    pub(super) async fn remove_blackhole(&self, network: IpNet) -> Result<(), NetworkError> {
+        Ok(self.0.remove_blackhole(network).await?)
+    }
+
     /// A bridge that is up and is the gateway of these networks.
     pub(super) async fn bridge(&self, name: &str, cidr: &DualStack) -> Result<(), NetworkError> {
         let mac = mac_of_gateway(cidr);
@@ -104,7 +109,7 @@ impl Links {
         cidr: DualStack,
         mtu: Option<u32>,
     ) -> Result<(), NetworkError> {
-        self.0.add_pair(name, (POD_LINK, ipam::mac(address)), &namespace).await?;
+        self.0.add_pair(name, (POD_LINK, ipam::mac(addresses.v4)), &namespace).await?;
         self.0.join(self.existing(name).await?, self.existing(bridge).await?).await?;
         let connect = async move |pod: Netlink| pod_side(&pod, addresses, &cidr, mtu).await;
         Ok(netlink::inside(namespace, connect).await?)

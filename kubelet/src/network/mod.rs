@@ -8,10 +8,12 @@ pub mod cni;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod former;
 pub mod ipam;
 pub mod keeper;
 mod links;
 mod rules;
+mod sources;
 mod tool;
 pub mod weave;
 mod wired;

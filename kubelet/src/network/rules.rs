@@ -72,6 +72,15 @@ impl Chains {
     }
 }
 
+/// The chains, by table. Those of IPv4 and IPv6 have the same names.
+pub(super) fn names(chains: &Chains) -> [(&'static str, Vec<&str>); 2] {
+    let Chains { forward, postrouting, ports, sources } = chains;
+    [
+        ("filter", vec![forward.as_str(), sources.as_str()]),
+        ("nat", vec![postrouting.as_str(), ports.as_str()]),
+    ]
+}
+
 /// All of it, for IPv4.
 pub(super) fn tables<'a>(
     chains: &Chains,

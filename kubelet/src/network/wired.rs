@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Attachment, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
     choice::Choices,
+    former,
     ipam::Ipam,
     links::{Links, inside},
     rules::{self, Behind, Chains},
@@ -128,6 +129,23 @@ impl<W: Wiring> Wired<W> {
         Held { addresses: self.addresses(pod).or(held.addresses), ..held }
     }
 
+    /// With the addresses of it that pods have still.
+    fn with_valid(&self, held: &Held) -> Held {
+        let addresses = held.addresses.map(|made_for| self.valid(made_for));
+        Held { addresses, ..held.clone() }
+    }
+
+    /// Nothing of a range that was the cluster's before.
+    async fn leave_ipv6(&self, sandboxes: &[Held]) -> Result<(), NetworkError> {
+        if self.pods.v6.is_none() {
+            former::take_back(&self.chains, &Links::open()?).await;
+        }
+        let is_former = |held: &&Held| self.with_valid(held).addresses != held.addresses;
+        let silenced: Vec<&Held> = sandboxes.iter().filter(is_former).collect();
+        former::silence(&silenced).await;
+        Ok(())
+    }
+
     /// Whatever of the node's links, routes and flags is missing.
     async fn links(&self, cidr: DualStack, pods: &[Held]) -> Result<(), NetworkError> {
         let links = Links::open()?;
@@ -241,8 +259,10 @@ fn set_kernel_flag(flag: &str) -> Result<(), NetworkError> {
 impl<W: Wiring> PodNetwork for Wired<W> {
     async fn start(&self, cidr: DualStack, sandboxes: &[Held]) -> Result<(), NetworkError> {
         let cidr = cidr.within(&self.pods);
-        self.links(cidr, sandboxes).await?;
-        let addressed = |held: &Held| Some((held.pod.clone(), self.valid(held.addresses?)));
+        self.leave_ipv6(sandboxes).await?;
+        let sandboxes: Vec<Held> = sandboxes.iter().map(|held| self.with_valid(held)).collect();
+        self.links(cidr, &sandboxes).await?;
+        let addressed = |held: &Held| Some((held.pod.clone(), held.addresses?));
         let addresses: Vec<_> = sandboxes.iter().filter_map(addressed).collect();
         self.adopt_ports(&addresses).await?;
         self.firewall(&cidr).await?;

@@ -56,6 +56,13 @@ fn state(bridge: &Bridge) -> String {
          ip -o link show {name} | grep -o 'link/ether [^ ]*' || true; \
          ip -d -o link show master {name} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true",
         name = bridge.name()
+/// Rules, routes, and the bridge's ports, with whether they get back what came from them, and whose they are.
+fn state(bridge: &Bridge) -> String {
+    sh(&format!(
+        "iptables-save | grep -e ^-A | sort; ip route show | sed 's/ linkdown//' | sort; \
+         ip -d -o link show master {} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true; \
+         nft list ruleset bridge",
+        bridge.name()
     ))
 }
 
@@ -150,6 +157,8 @@ fn what_others_of_the_host_take_away_comes_back() {
              ip link set $link type bridge_slave hairpin off; done"
                 .to_owned(),
             format!("ip link set {name} down; ip addr flush dev {name}"),
+            format!("nft delete table bridge {}", sources()),
+            format!("nft flush set bridge {} owners", sources()),
         ] {
             sh(&harm);
             assert_ne!(state(&bridge), before, "{harm}");
@@ -160,6 +169,56 @@ fn what_others_of_the_host_take_away_comes_back() {
         }
         bridge.reconcile().await.unwrap();
         assert_eq!(state(&bridge), before);
+    });
+}
+
+/// The name of the table that says whose packets come by which link.
+fn sources() -> String {
+    let name = "nft list tables bridge | sed -n 's/.* \\(minik8s-pods-.*\\)/\\1/p'";
+    sh(name).trim().to_owned()
+}
+
+#[test]
+fn a_pod_s_packets_in_the_name_of_another_one_end_at_its_link() {
+    in_own_network(async || {
+        let pods = network("10.219.0.0/16,fd00:10:219::/56");
+        let bridge = Bridge::new("n1", pods, network("10.119.0.0/16,fd00:10:119::/112"));
+        bridge.start(network("10.219.1.0/24,fd00:10:219:1::/64"), &[]).await.unwrap();
+        let (a, b) = (Sandbox::start(), Sandbox::start());
+        bridge.attach(&a.of("a")).await.unwrap();
+        let others = bridge.attach(&b.of("b")).await.unwrap();
+        let name = bridge.name();
+        let mac = sh(&format!("cat /sys/class/net/{name}/address"));
+        let mac = mac.trim();
+        // How the node is reached it need not ask, as it may not in the other's name.
+        sh(&format!(
+            "nsenter -t {} -n sh -ec 'ip neigh replace 10.219.1.1 lladdr {mac} dev eth0; \
+             ip neigh replace fd00:10:219:1::1 lladdr {mac} dev eth0; \
+             ip addr add 10.219.1.3/32 dev eth0; ip addr add fd00:10:219:1::3/128 dev eth0 nodad'",
+            a.pid()
+        ));
+        sh(
+            "iptables -I INPUT -s 10.219.1.3 -p icmp; ip6tables -I INPUT -s fd00:10:219:1::3 -p icmpv6 \
+            --icmpv6-type echo-request",
+        );
+        let heard = async |from: &Sandbox| {
+            sh("iptables -Z INPUT; ip6tables -Z INPUT");
+            for (own, node) in others.iter().zip(["10.219.1.1", "fd00:10:219:1::1"]) {
+                let ping = format!("busybox ping -c 1 -W 1 -I {own} {node}");
+                sh(&format!("nsenter -t {} -n {ping} || true", from.pid()));
+            }
+            let counted = sh("iptables-save -c; ip6tables-save -c");
+            let counted = counted.lines().filter(|line| line.contains("-A INPUT -s "));
+            counted.map(|line| !line.starts_with("[0:0]")).collect::<Vec<_>>()
+        };
+        assert_eq!(heard(&b).await, [true, true]);
+        assert_eq!(heard(&a).await, [false, false]);
+        // Which another kubelet keeps.
+        sh(&format!("nft delete table bridge {}", sources()));
+        assert_eq!(heard(&a).await, [true, true]);
+        bridge.reconcile().await.unwrap();
+        assert_eq!(heard(&a).await, [false, false]);
+        assert_eq!(heard(&b).await, [true, true]);
     });
 }
 
@@ -349,6 +408,54 @@ fn pods_of_two_stacks_have_an_address_of_each_and_are_reached_by_both() {
         let counted = sh("ip6tables-save -c | grep -e 'MINIK8S-SRC.* -j DROP'");
         assert!(!counted.starts_with("[0:0]"), "{counted}");
     });
+}
+
+#[test]
+fn a_cluster_that_goes_back_to_ipv4_leaves_nothing_of_ipv6() {
+    in_own_network(async || {
+        let left = || {
+            sh("ip6tables-save | grep -e MINIK8S || true; ip -6 route | grep blackhole || true; \
+                ip -6 -o addr show scope global")
+        };
+        let two = ("10.219.0.0/16,fd00:10:219::/56", "10.119.0.0/16,fd00:10:119::/112");
+        let bridge = Bridge::new("n1", network(two.0), network(two.1));
+        let cidr = network("10.219.1.0/24,fd00:10:219:1::/64");
+        bridge.start(cidr, &[]).await.unwrap();
+        let sandbox = Sandbox::start();
+        let addresses = bridge.attach(&sandbox.of("a")).await.unwrap();
+        let led = addresses.iter().map(|pod_ip| PortMapping { pod_ip, ..port("tcp", 8080) });
+        bridge.host_ports("a", led.collect()).await.unwrap();
+        // Of IPv4 nothing changes.
+        let before = state(&bridge);
+        // Somebody else's.
+        sh("ip -6 route add blackhole fd00:99::/64; ip6tables -A FORWARD -s fd00:99::/64 -j DROP");
+        assert!(left().contains("DNAT") && left().contains("fd00:10:119::/112"), "{}", left());
+
+        let alone = Bridge::new("n1", network("10.219.0.0/16"), network("10.119.0.0/16"));
+        let held = Held::new("a", "sandbox-a", Some(sandbox.pid()), Some(addresses));
+        alone.start(cidr, &[held]).await.unwrap();
+        assert!(left().lines().count() == 1 && left().contains("fd00:99::/64"), "{}", left());
+        assert!(sh("ip6tables-save").contains("-A FORWARD -s fd00:99::/64 -j DROP"));
+        let own = sh(&format!("nsenter -t {} -n ip -6 -o addr show dev eth0", sandbox.pid()));
+        assert_eq!(own, "");
+        let of_v4 = Some(PodAddresses { v6: None, ..addresses });
+        assert_eq!((alone.addresses("a"), alone.valid(addresses)), (of_v4, of_v4.unwrap()));
+        let is_of_v4 = |line: &&str| !line.contains("fd00:");
+        let lines =
+            |text: &str| text.lines().filter(is_of_v4).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&state(&alone)), lines(&before));
+
+        // And there again.
+        let again = Bridge::new("n1", network(two.0), network(two.1));
+        again.start(cidr, &[held_alone(&sandbox, addresses)]).await.unwrap();
+        assert!(left().contains("fd00:10:119::/112"), "{}", left());
+    });
+}
+
+/// A sandbox that was made without IPv6.
+fn held_alone(sandbox: &Sandbox, addresses: PodAddresses) -> Held {
+    let addresses = PodAddresses { v6: None, ..addresses };
+    Held::new("a", "sandbox-a", Some(sandbox.pid()), Some(addresses))
 }
 
 #[test]

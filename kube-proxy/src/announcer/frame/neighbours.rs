@@ -49,7 +49,7 @@ pub(super) fn filter() -> Vec<SockFilter> {
         (TAKE, 0, 0, u32::MAX),
         (TAKE, 0, 0, 0),
     ];
-    steps.map(|(code, then, or_else, value)| SockFilter::new(code, then, or_else, value)).to_vec()
+    steps.map(|(code, then, or_else, value)| SockFilter::new(code, then, or_else, value)).into()
 }
 
 /// Of a byte of a packet, in its frame.

@@ -30,6 +30,7 @@ use self::{
 use super::{
     Attachment, CniError, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
     choice::Choices,
+    former,
     links::Links,
     rules::{self, Chains},
 };
@@ -238,6 +239,9 @@ impl Cni {
 #[async_trait]
 impl PodNetwork for Cni {
     async fn start(&self, cidr: DualStack, sandboxes: &[Held]) -> Result<(), NetworkError> {
+        if self.pods.v6.is_none() {
+            former::take_back(&self.chains, &Links::open()?).await;
+        }
         self.host().await?;
         self.configure()?;
         let is_there = |pod: &Attached| sandboxes.iter().any(|held| held.sandbox == pod.sandbox);
