@@ -12,6 +12,7 @@ mod former;
 pub mod ipam;
 pub mod keeper;
 mod links;
+mod loopback;
 mod rules;
 mod sources;
 mod tool;

@@ -16,6 +16,7 @@ use super::{
     former,
     ipam::Ipam,
     links::{Links, inside},
+    loopback::Loopback,
     rules::{self, Behind, Chains},
 };
 
@@ -56,6 +57,7 @@ pub struct Wired<W> {
     /// Held while the rules are replaced, so that they never go back in time.
     ports: tokio::sync::Mutex<Ports>,
     choices: Mutex<Choices>,
+    loopback: Loopback,
 }
 
 /// The host ports of all pods.
@@ -109,6 +111,7 @@ impl<W: Wiring> Wired<W> {
             sandboxes: Mutex::default(),
             ports: tokio::sync::Mutex::default(),
             choices: Mutex::default(),
+            loopback: Loopback::default(),
         }
     }
 
@@ -229,6 +232,7 @@ impl<W: Wiring> Wired<W> {
             changed |= packet_filter::ensure(*family, tables).await?;
         }
         ports.unwritten = false;
+        self.loopback.serve(ports.wanted.values().flatten());
         Ok(changed)
     }
 }

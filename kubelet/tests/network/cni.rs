@@ -214,10 +214,10 @@ const BRIDGE: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [
     {"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}]}"#;
 
 /// A server in a pod, at port 80.
-struct Server(Child);
+pub(crate) struct Server(Child);
 
 impl Server {
-    fn start(sandbox: &Sandbox) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox) -> Self {
         let pid = sandbox.pid().to_string();
         let arguments = ["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", "80"];
         Self(Command::new("nsenter").args(arguments).spawn().unwrap())

@@ -20,6 +20,10 @@ use kubelet::{
     runtime::PodIdentity,
 };
 use nix::sched::{CloneFlags, unshare};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// Runs a test in a network namespace of its own, which ends with its thread.
 fn in_own_network(test: impl AsyncFnOnce() + Send + 'static) {
@@ -456,6 +460,65 @@ fn a_cluster_that_goes_back_to_ipv4_leaves_nothing_of_ipv6() {
 fn held_alone(sandbox: &Sandbox, addresses: PodAddresses) -> Held {
     let addresses = PodAddresses { v6: None, ..addresses };
     Held::new("a", "sandbox-a", Some(sandbox.pid()), Some(addresses))
+}
+
+#[test]
+fn ports_of_the_node_by_ipv6_lead_to_the_pod_at_the_address_that_they_are_for() {
+    in_own_network(async || {
+        let pods = network("10.219.0.0/16,fd00:10:219::/56");
+        let bridge = Bridge::new("n1", pods, network("10.119.0.0/16,fd00:10:119::/112"));
+        bridge.start(network("10.219.1.0/24,fd00:10:219:1::/64"), &[]).await.unwrap();
+        sh(
+            "ip link set lo up; ip addr add 2001:db8::1/128 dev lo; ip addr add 2001:db8::2/128 dev lo",
+        );
+        let sandbox = Sandbox::start();
+        let addresses = bridge.attach(&sandbox.of("a")).await.unwrap();
+        let _server = cni::Server::start(&sandbox);
+        let led = |host_ip: Option<&str>, host_port| PortMapping {
+            host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+            pod_ip: addresses.v6.unwrap().into(),
+            ..port("tcp", host_port)
+        };
+        let everywhere = PortMapping { pod_ip: addresses.v4.into(), ..port("tcp", 8080) };
+        let ports = vec![
+            everywhere,
+            led(None, 8080),
+            led(Some("::1"), 8081),
+            led(Some("2001:db8::1"), 8082),
+        ];
+        bridge.host_ports("a", ports).await.unwrap();
+        for there in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[2001:db8::2]:8080",
+            "[::1]:8081",
+            "[2001:db8::1]:8082",
+        ] {
+            testkit::wait::until(&format!("{there} leads to the pod"), async || {
+                speaks(there).await
+            })
+            .await;
+        }
+        for elsewhere in
+            ["127.0.0.1:8081", "[2001:db8::1]:8081", "[::1]:8082", "[2001:db8::2]:8082"]
+        {
+            speaks(elsewhere).await.unwrap_err();
+        }
+        bridge.host_ports("a", Vec::new()).await.unwrap();
+        let refused = async || match speaks("[::1]:8081").await {
+            Ok(()) => Err("it still does"),
+            Err(_) => Ok(()),
+        };
+        testkit::wait::until("nothing leads to the pod", refused).await;
+    });
+}
+
+/// Whether a server of HTTP answers there.
+async fn speaks(address: &str) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).await.map(drop)
 }
 
 #[test]
