@@ -2,8 +2,7 @@
 //! <https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/>
 //!
 //! As in Kubernetes, a hook has no deadline but that of what it belongs to, any HTTP answer will do, and why
-//! one failed is not said in an event: it may hold secrets. Unlike there, requests go to the pod's own
-//! address only, as those of probes.
+//! one failed is not said in an event: it may hold secrets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

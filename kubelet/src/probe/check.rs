@@ -1,5 +1,5 @@
 //! One probe, once: an HTTP request, a connection, a gRPC health check, or a command. Requests go to the
-//! pod's own address only, whatever host the probe names.
+//! pod's own address, or to the host that they name.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,8 @@ use api_types::{
     IntOrString,
     api::core::v1::{Container as Wanted, HTTPGetAction, Probe},
 };
-use tokio::net::TcpStream;
 
-use super::{grpc, http};
+use super::{grpc, http, request::authority};
 use crate::runtime::{Runtime, command};
 
 /// Where probes go, and hooks.
@@ -20,31 +19,31 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Probes once; the error says what was wrong.
+    /// Probes once; gives what is to be said of it though it has passed. The error says what was wrong.
     pub(super) async fn check(
         &self,
         probe: &Probe,
         wanted: &Wanted,
         id: &str,
         timeout: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<Option<String>, String> {
         let attempt = async {
             if let Some(exec) = &probe.exec {
                 let command = exec.command.clone().unwrap_or_default();
-                return self.exec(id, &command, timeout).await;
-            }
-            if let Some(action) = &probe.http_get {
+                self.exec(id, &command, timeout).await?;
+            } else if let Some(action) = &probe.http_get {
                 let port = port(&action.port, wanted)?;
-                return http::check(self.connect(port).await?, action, &self.pod_ip, port).await;
-            }
-            if let Some(tcp) = &probe.tcp_socket {
-                return self.connect(port(&tcp.port, wanted)?).await.map(drop);
-            }
-            if let Some(action) = &probe.grpc {
+                return http::check(action, self.host(action.host.as_deref()), port).await;
+            } else if let Some(tcp) = &probe.tcp_socket {
+                let port = port(&tcp.port, wanted)?;
+                http::connect(self.host(tcp.host.as_deref()), port).await?;
+            } else if let Some(action) = &probe.grpc {
                 let service = action.service.as_deref().unwrap_or_default();
-                return grpc::check(&self.address(number(action.port)?), service).await;
+                grpc::check(&authority(&self.pod_ip, number(action.port)?), service).await?;
+            } else {
+                return Err("the probe has no handler".to_owned());
             }
-            Err("the probe has no handler".to_owned())
+            Ok(None)
         };
         let late = |_| format!("no answer within {} s", timeout.as_secs());
         tokio::time::timeout(timeout, attempt).await.map_err(late)?
@@ -62,16 +61,11 @@ impl Target {
     /// Sends the request of a hook; any answer will do.
     pub(crate) async fn get(&self, action: &HTTPGetAction, wanted: &Wanted) -> Result<(), String> {
         let port = port(&action.port, wanted)?;
-        http::tell(self.connect(port).await?, action, &self.pod_ip, port).await
+        http::tell(action, self.host(action.host.as_deref()), port).await
     }
 
-    fn address(&self, port: u16) -> String {
-        format!("{}:{port}", self.pod_ip)
-    }
-
-    async fn connect(&self, port: u16) -> Result<TcpStream, String> {
-        let address = self.address(port);
-        TcpStream::connect(&address).await.map_err(|error| format!("dial tcp {address}: {error}"))
+    fn host<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        named.filter(|host| !host.is_empty()).unwrap_or(&self.pod_ip)
     }
 }
 
@@ -111,6 +105,16 @@ mod tests {
         assert_eq!(port(&IntOrString::Int(8080), &container), Ok(8080));
         assert!(port(&IntOrString::String("db".into()), &container).is_err());
         assert!(port(&IntOrString::Int(-1), &container).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_probe_may_name_another_host() {
+        let target = Target { runtime: Arc::new(Fake::default()), pod_ip: "192.0.2.1".to_owned() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let probe = json!({"tcpSocket": {"port": port, "host": "127.0.0.1"}});
+        let (probe, timeout) = (serde_json::from_value(probe).unwrap(), Duration::from_secs(60));
+        assert_eq!(target.check(&probe, &Wanted::default(), "", timeout).await, Ok(None));
     }
 
     #[tokio::test]

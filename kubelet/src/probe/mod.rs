@@ -6,6 +6,7 @@
 mod check;
 mod grpc;
 mod http;
+mod request;
 pub mod results;
 mod tally;
 
@@ -210,8 +211,10 @@ impl Task {
                 ticks.tick().await;
             }
             let outcome = self.target.check(probe, &self.wanted, &self.id, timeout).await;
-            if let Err(why) = &outcome {
-                self.complain(why);
+            match &outcome {
+                Ok(None) => {}
+                Ok(Some(warning)) => self.say("ProbeWarning", &format!("warning: {warning}")),
+                Err(why) => self.say("Unhealthy", &format!("failed: {why}")),
             }
             if let Some(healthy) = tally.count(outcome.is_ok())
                 && self.conclude(probe, healthy)
@@ -258,10 +261,10 @@ impl Task {
         }
     }
 
-    fn complain(&self, why: &str) {
-        let message = format!("{} probe failed: {why}", self.kind.name());
+    fn say(&self, reason: &str, what: &str) {
+        let message = format!("{} probe {what}", self.kind.name());
         let name = &self.wanted.name;
-        self.context.container_event(&self.pod, name, EventType::Warning, "Unhealthy", message);
+        self.context.container_event(&self.pod, name, EventType::Warning, reason, message);
     }
 
     /// Notes a change; true if the probe has done its work. What stops the container is never taken
