@@ -10,7 +10,8 @@ use component::{
 use kube::{Api, Client, api::ListParams};
 
 use crate::{
-    network::{Expected, NodeNetwork, PodAddresses, PortMapping},
+    addresses::PodAddresses,
+    network::{Expected, NodeNetwork, PortMapping},
     node::registration::pod_cidrs,
     options::Options,
     pod::{host_ports, status},

@@ -15,17 +15,9 @@ use component::events::{EventType, Recorder};
 use kube::Client;
 
 use crate::{
-    admission::Ledger,
-    container::dns::ClusterDns,
-    metrics::Metrics,
-    network::{Ips, PodNetwork},
-    objects::Objects,
-    runtime::Runtime,
-    services::Services,
-    spec,
-    tokens::Tokens,
-    usage::running::RunningPods,
-    volumes::PodContext,
+    addresses::Ips, admission::Ledger, container::dns::ClusterDns, metrics::Metrics,
+    network::PodNetwork, objects::Objects, runtime::Runtime, services::Services, spec,
+    tokens::Tokens, usage::running::RunningPods, volumes::PodContext,
 };
 
 /// The rims of the kubelet and its place in the cluster.

@@ -11,6 +11,7 @@
 //!
 //! The rims are traits: [`runtime::Runtime`] (Docker) and [`network::PodNetwork`] (a bridge, Weave Net, CNI).
 
+pub mod addresses;
 pub mod admission;
 mod check;
 pub mod container;

@@ -10,8 +10,9 @@ use component::dual_stack::DualStack;
 use super::{
     Attachment, Held, NetworkError, NodeNetwork, PodAddresses,
     links::Links,
+    rules::short_hash,
     sources::Sources,
-    wired::{Wired, Wiring, short_hash},
+    wired::{Wired, Wiring},
 };
 
 /// The node's bridge and the addresses behind it.

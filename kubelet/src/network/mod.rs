@@ -1,7 +1,6 @@
 //! How pods get addresses and reach each other: over a bridge of the node (`bridge`), over Weave Net (`weave`), or as
 //! the plugins of a CNI configuration have it (`cni`).
 
-mod addresses;
 pub mod bridge;
 mod choice;
 pub mod cni;
@@ -28,9 +27,8 @@ use std::{
 use async_trait::async_trait;
 use component::{check::Difference, dual_stack::DualStack};
 
-use crate::runtime::PodIdentity;
+use crate::{addresses::PodAddresses, runtime::PodIdentity};
 
-pub use addresses::{Ips, PodAddresses};
 pub use error::{CniError, NetworkError};
 pub use rules::PortMapping;
 

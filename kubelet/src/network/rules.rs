@@ -7,8 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use component::dual_stack::DualStack;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use packet_filter::{Chain, Family, Jump, Table};
-
-use super::wired::short_hash;
+use sha2::{Digest, Sha256};
 
 /// Kubernetes' mark of packets from outside that rules of kube-proxy lead on, perhaps to what is no pod of this host. Only
 /// the first of a connection has it.
@@ -70,6 +69,11 @@ impl Chains {
             sources: format!("MINIK8S-SRC-{node}"),
         }
     }
+}
+
+/// Tells nodes and clusters apart in names that have to be short.
+pub(super) fn short_hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The chains, by table. Those of IPv4 and IPv6 have the same names.

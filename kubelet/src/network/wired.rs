@@ -8,7 +8,6 @@ use component::{check::Difference, dual_stack::DualStack};
 use ipnet::IpNet;
 use packet_filter::{Family, Table};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
 use super::{
     Attachment, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
@@ -235,10 +234,6 @@ impl<W: Wiring> Wired<W> {
         self.loopback.serve(ports.wanted.values().flatten());
         Ok(changed)
     }
-}
-
-pub(super) fn short_hash(text: &str) -> String {
-    Sha256::digest(text).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn path_of(flag: &str) -> String {

@@ -5,10 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use api_types::api::core::v1::{ContainerPort, Pod};
 use serde_json::{Value, json};
 
-use crate::{
-    network::{PodAddresses, PortMapping},
-    spec,
-};
+use crate::{addresses::PodAddresses, network::PortMapping, spec};
 
 /// On a pod that has a free port of the node for each of its ports.
 const PUBLISH: &str = "minik8s.io/publish-ports";

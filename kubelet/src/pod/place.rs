@@ -1,6 +1,6 @@
 //! Where the containers of a pod are started.
 
-use crate::network::Ips;
+use crate::addresses::Ips;
 
 /// A pod's sandbox, as far as it has come: the start of a container waits for what it needs of it.
 #[derive(Clone, Debug, Default)]

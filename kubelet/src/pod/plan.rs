@@ -9,7 +9,8 @@ use api_types::{api::core::v1::Pod, jiff::Timestamp};
 
 use super::{back_off::BackOff, status_input::Waiting};
 use crate::{
-    network::{PodAddresses, PortMapping},
+    addresses::PodAddresses,
+    network::PortMapping,
     probe::results::Unhealthy,
     runtime::{Container, Resources, observed::Observed},
 };

@@ -7,8 +7,9 @@ use tokio::sync::watch;
 
 use super::{host_ports::host_ports, place::Place};
 use crate::{
+    addresses::Ips,
     context::Context,
-    network::{Attachment, Ips, NetworkError},
+    network::{Attachment, NetworkError},
     runtime::{RuntimeError, SandboxNetwork, SandboxSpec},
     spec::{self, NameTooLong},
 };

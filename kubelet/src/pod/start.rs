@@ -24,6 +24,7 @@ use super::{
     termination,
 };
 use crate::{
+    addresses::Ips,
     container::{
         dns, env, files,
         image::{self, PullPolicy},
@@ -36,7 +37,6 @@ use crate::{
     describe::describe,
     images::{self, Logins},
     machine::Memory,
-    network::Ips,
     runtime::{ContainerSpec, Mount, Propagation, Resources, Security},
     spec,
     volumes::{self, Volumes},

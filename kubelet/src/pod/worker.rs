@@ -38,9 +38,10 @@ use super::{
     termination::Messages,
 };
 use crate::{
+    addresses::{Ips, PodAddresses},
     admission::Admission,
     context::Context,
-    network::{Ips, PodAddresses, PortMapping},
+    network::PortMapping,
     probe::Probes,
     runtime::observed::Observed,
     spec,

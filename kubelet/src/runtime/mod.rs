@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 
 use self::process::{Command, Exec, Size, Streams, Terminal};
 
-use crate::network::PodAddresses;
+use crate::addresses::PodAddresses;
 
 pub use self::{error::RuntimeError, labels::PodIdentity};
 

@@ -13,10 +13,8 @@ use std::{
 
 use component::dual_stack::DualStack;
 use kubelet::{
-    network::{
-        Attachment, Expected, Held, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
-        bridge::Bridge,
-    },
+    addresses::PodAddresses,
+    network::{Attachment, Expected, Held, NodeNetwork, PodNetwork, PortMapping, bridge::Bridge},
     runtime::PodIdentity,
 };
 use nix::sched::{CloneFlags, unshare};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::network::PodAddresses;
+use crate::addresses::PodAddresses;
 
 /// The pod's addresses: of each family the first that is the sandbox's.
 pub(super) fn addresses(result: &Value) -> Option<PodAddresses> {

@@ -9,7 +9,7 @@ use docker::models::{
 };
 
 use crate::{
-    network::PodAddresses,
+    addresses::PodAddresses,
     runtime::{Container, Exit, ImageStore, Resources, RuntimeEvent, State, Summary, labels},
 };
 

@@ -7,7 +7,7 @@ use docker::models::{
 
 use super::Docker;
 use crate::{
-    network::PodAddresses,
+    addresses::PodAddresses,
     runtime::{
         ContainerSpec, LogLimits, Mount, Propagation, Resources, SandboxNetwork, SandboxSpec,
         Seccomp, Security, labels,

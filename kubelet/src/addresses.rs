@@ -1,4 +1,4 @@
-//! What a pod has of each family.
+//! The addresses of a pod, and of the node.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
