@@ -1,0 +1,70 @@
+//! What a Service is in an nginx that serves others, too.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{
+    OUTSIDE,
+    doors::{Open, Socket, from_outside, inside},
+    flow::Flow,
+    stream::{balancing, write_clients, write_server, write_upstream},
+};
+use crate::plan::ServicePlan;
+
+/// What a Service adds to an nginx that serves others, too.
+#[derive(Debug, Default)]
+pub(in crate::backend) struct Part {
+    /// Directives of its own.
+    pub(in crate::backend) stream: String,
+    /// Where it may listen and nothing else is asked, and to which upstream or endpoint that leads.
+    pub(in crate::backend) ways: BTreeMap<(Flow, Socket), String>,
+}
+
+impl Part {
+    /// Of a Service that may listen at these sockets.
+    pub(in crate::backend) fn of(plan: &ServicePlan, may_listen: impl Fn(&Socket) -> bool) -> Self {
+        let mut part = Part::default();
+        let both = [("", inside(plan)), (OUTSIDE, from_outside(plan))];
+        let all: Vec<_> = both.iter().flat_map(|(_, open)| open).collect();
+        write_clients(&mut part.stream, plan, all).expect("writing to a String does not fail");
+        for (suffix, mut all) in both {
+            for open in &mut all {
+                for door in &mut open.doors {
+                    door.sockets.retain(|socket| may_listen(&(open.port.protocol, *socket)));
+                }
+                open.doors.retain(|door| !door.sockets.is_empty());
+            }
+            all.retain(|open| !open.doors.is_empty());
+            for (number, open) in all.iter().enumerate() {
+                let name = format!("{}{suffix}-{number}", plan.uid);
+                part.add(plan, open, name).expect("writing to a String does not fail");
+            }
+        }
+        part
+    }
+
+    fn add(&mut self, plan: &ServicePlan, open: &Open<'_>, name: String) -> fmt::Result {
+        let upstream = with_length_of_its_own(name);
+        let (common, own): (Vec<_>, Vec<_>) =
+            open.doors.iter().partition(|door| door.only.is_none() && plan.kept.is_empty());
+        let lone = open.endpoints.first().filter(|_| open.endpoints.len() == 1);
+        let to = lone.map_or_else(|| upstream.clone(), ToString::to_string);
+        if lone.is_none() || !own.is_empty() {
+            write_upstream(&mut self.stream, open, &upstream, balancing(plan).as_deref())?;
+        }
+        for door in own {
+            write_server(&mut self.stream, door, open, &upstream, plan)?;
+        }
+        let (flow, protocol) = (Flow::of(open.port), open.port.protocol);
+        let sockets = common.into_iter().flat_map(|door| &door.sockets);
+        self.ways.extend(sockets.map(|socket| ((flow, (protocol, *socket)), to.clone())));
+        Ok(())
+    }
+}
+
+/// nginx compares the name of each upstream, and of each that a connection is led to, with those of all others, of which it
+/// passes over at once whatever is longer or shorter.
+fn with_length_of_its_own(name: String) -> String {
+    const LENGTHS: usize = 64;
+    let sum: usize = name.bytes().map(usize::from).sum();
+    name + &"-".repeat(sum % LENGTHS)
+}
