@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod manifest;
+
 use std::{collections::BTreeSet, fs, net::SocketAddr, sync::Arc};
 
 use api_machinery::{gateway::Backend, host_routes::Secret};
@@ -15,10 +17,8 @@ use kube_proxy::{
     nginx::{Epoch, Telling, http::Certificate},
     plan::{Place, PortRef, backends},
 };
-use serde::Deserialize;
-use serde_yaml::{Deserializer, Value};
+use manifest::{Manifest, is_named};
 
-#[derive(Default)]
 struct Objects {
     gateways: Vec<Gateway>,
     routes: Vec<Arc<HttpRoute>>,
@@ -27,25 +27,18 @@ struct Objects {
 
 impl Objects {
     fn read(manifest: &str) -> Self {
-        let mut objects = Objects::default();
-        for document in Deserializer::from_str(manifest) {
-            let object = Value::deserialize(document).unwrap();
-            match object["kind"].as_str() {
-                Some("Gateway") => objects.gateways.push(serde_yaml::from_value(object).unwrap()),
-                Some("HTTPRoute") => objects.routes.push(serde_yaml::from_value(object).unwrap()),
-                Some("Service") => objects.services.push(serde_yaml::from_value(object).unwrap()),
-                other => panic!("unexpected kind {other:?}"),
-            }
-        }
+        let mut all = Manifest::read(manifest);
+        let objects = Objects {
+            gateways: all.take("Gateway"),
+            routes: all.take("HTTPRoute"),
+            services: all.take("Service"),
+        };
+        all.end();
         objects
     }
 
     fn service(&self, namespace: &str, name: &str) -> Option<Arc<Service>> {
-        let named = |it: &&Arc<Service>| {
-            let metadata = &it.metadata;
-            (metadata.namespace.as_deref(), metadata.name.as_deref())
-                == (Some(namespace), Some(name))
-        };
+        let named = |it: &&Arc<Service>| is_named(&it.metadata, namespace, name);
         self.services.iter().find(named).cloned()
     }
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod manifest;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -29,8 +31,7 @@ use kube_proxy::{
     plan::{Place, backends, plan},
     router::{Means, RouterPlan, Target, plan_router},
 };
-use serde::Deserialize;
-use serde_yaml::{Deserializer, Value};
+use manifest::{Manifest, is_named};
 
 #[test]
 fn configurations_are_as_written_down() {
@@ -353,7 +354,6 @@ fn manifests() -> Vec<PathBuf> {
 }
 
 /// The objects of a manifest.
-#[derive(Default)]
 struct Objects {
     services: Vec<Service>,
     slices: Vec<EndpointSlice>,
@@ -363,28 +363,19 @@ struct Objects {
 
 impl Objects {
     fn read(manifest: &str) -> Self {
-        let mut objects = Objects::default();
-        for document in Deserializer::from_str(manifest) {
-            let object = Value::deserialize(document).unwrap();
-            match object["kind"].as_str() {
-                Some("Service") => objects.services.push(serde_yaml::from_value(object).unwrap()),
-                Some("EndpointSlice") => {
-                    objects.slices.push(serde_yaml::from_value(object).unwrap())
-                }
-                Some("DNS") => objects.dnses.push(serde_yaml::from_value(object).unwrap()),
-                Some("Ingress") => objects.ingresses.push(serde_yaml::from_value(object).unwrap()),
-                other => panic!("unexpected kind {other:?}"),
-            }
-        }
+        let mut all = Manifest::read(manifest);
+        let objects = Objects {
+            services: all.take("Service"),
+            slices: all.take("EndpointSlice"),
+            dnses: all.take("DNS"),
+            ingresses: all.take("Ingress"),
+        };
+        all.end();
         objects
     }
 
     fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
-        let is_meant = |service: &&Service| {
-            let metadata = &service.metadata;
-            metadata.namespace.as_deref() == Some(namespace)
-                && metadata.name.as_deref() == Some(name)
-        };
+        let is_meant = |service: &&Service| is_named(&service.metadata, namespace, name);
         self.services.iter().find(is_meant)
     }
 
