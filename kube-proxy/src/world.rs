@@ -1,9 +1,10 @@
 //! What the API server says about Services, DNS objects and Ingresses, and of which of them it has said something new.
 
+mod follow;
+mod news;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    fmt::Debug,
-    hash::Hash,
+    collections::{BTreeSet, HashSet},
     mem,
     net::IpAddr,
     sync::Arc,
@@ -21,21 +22,19 @@ use api_types::{
     minik8s::Dns,
 };
 use component::dual_stack::DualStack;
-use futures::{Stream, StreamExt, future};
+use futures::future;
 use ipnet::IpNet;
-use kube::{
-    Resource,
-    runtime::{
-        WatchStreamExt,
-        reflector::{self, ObjectRef, Store},
-        watcher::{self, Event},
-    },
+use kube::runtime::{
+    reflector::{ObjectRef, Store},
+    watcher::Event,
 };
 use listwatch::{ListWatch, Scope, absent_is_empty};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
-use tracing::warn;
 
+use self::{
+    follow::{reflected, wake_on_changes},
+    news::{Index, News},
+};
 use crate::{
     announced::Announced,
     gateway::{self, GatewayPlan},
@@ -48,6 +47,8 @@ use crate::{
     routes,
     wake::Wake,
 };
+
+pub use self::{follow::follow, news::Changed};
 
 /// By which a Node says its zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -90,15 +91,6 @@ pub struct Here {
     pub leads_by_rules: bool,
 }
 
-/// For which Services something may be new.
-#[derive(Debug)]
-pub enum Changed {
-    /// A list is complete.
-    All,
-    /// For these.
-    Only(HashSet<ObjectRef<Service>>),
-}
-
 /// Hears of each change at once, while what the loop does of it may take its time.
 pub trait Follower: Send + Sync {
     /// The world is as it is after the change.
@@ -130,45 +122,36 @@ impl World {
         follower: Option<Arc<dyn Follower>>,
     ) -> (World, impl Future<Output = ()> + Send + 'static + use<>) {
         let news = Arc::new(Mutex::new(News::default()));
-        let (services, services_writer) = reflector::store();
-        let (slices, slices_writer) = reflector::store();
-        let (dnses, dnses_writer) = reflector::store();
-        let services_watch = listwatch.watch(Scope::All).reflect(services_writer);
-        let slices_watch = listwatch.watch(Scope::All).reflect(slices_writer);
-        let dnses_watch = absent_is_empty(listwatch.watch(Scope::All)).reflect(dnses_writer);
-        let (noting, waking) = (news.clone(), wake.clone());
-        let (ingresses, ingress_watches) = Ingresses::watch(listwatch, move |_| {
-            let mut news = noting.lock();
-            // Both have certificates.
-            (news.hosts_changed, news.gateways_changed) = (true, true);
-            waking.changed();
-        });
-        let (noting, waking) = (news.clone(), wake.clone());
-        let (gateways, gateway_watches) = Gateways::watch(listwatch, move || {
-            noting.lock().gateways_changed = true;
-            waking.changed();
-        });
+        let (services, services_watch) = reflected(listwatch.watch(Scope::All));
+        let (slices, slices_watch) = reflected(listwatch.watch(Scope::All));
+        let (dnses, dnses_watch) = reflected(absent_is_empty(listwatch.watch(Scope::All)));
+        let noting = |note: fn(&mut News)| {
+            let (news, wake) = (news.clone(), wake.clone());
+            move || {
+                note(&mut news.lock());
+                wake.changed();
+            }
+        };
+        // Both have certificates.
+        let of_both = noting(|news| (news.hosts_changed, news.gateways_changed) = (true, true));
+        let (ingresses, ingress_watches) = Ingresses::watch(listwatch, move |_| of_both());
+        let of_gateways = noting(|news| news.gateways_changed = true);
+        let (gateways, gateway_watches) = Gateways::watch(listwatch, of_gateways);
         let certificate = Certificate { chain: Vec::new(), key: Vec::new() };
         let router = RouterSettings { host_ports: false, certificate };
         let announced = Arc::default();
         let world =
             World { services, slices, dnses, ingresses, gateways, nodes, news, router, announced };
-        let (of_services, of_slices, of_dnses) = (world.clone(), world.clone(), world.clone());
-        let (wakes, also, too) = (vec![wake.clone()], follower.clone(), follower.clone());
-        let services_watch = wake_on_changes(services_watch, wakes.clone(), move |event| {
-            of_services.note(of_services.service_changed(event), follower.as_deref());
-        });
-        let slices_watch = wake_on_changes(slices_watch, wakes.clone(), move |event| {
-            of_slices.note(of_slices.slice_changed(event), also.as_deref());
-        });
-        let dnses_watch = wake_on_changes(dnses_watch, wakes, move |event| {
-            of_dnses.note_hosts(event, too.as_deref());
-        });
-        let watches = async {
+        let (heard, wakes) = (world.clone(), [wake.clone()]);
+        let watches = async move {
+            let follower = follower.as_deref();
+            let of_service = |event: &_| heard.note(heard.service_changed(event), follower);
+            let of_slice = |event: &_| heard.note(heard.slice_changed(event), follower);
+            let of_dns = |event: &_| heard.note_hosts(event, follower);
             tokio::select! {
-                () = services_watch => {}
-                () = slices_watch => {}
-                () = dnses_watch => {}
+                () = wake_on_changes(services_watch, &wakes, of_service) => {}
+                () = wake_on_changes(slices_watch, &wakes, of_slice) => {}
+                () = wake_on_changes(dnses_watch, &wakes, of_dns) => {}
                 _ = future::select_all(ingress_watches) => {}
                 _ = future::select_all(gateway_watches) => {}
             }
@@ -433,171 +416,4 @@ impl World {
 /// The Service of the router of DNS objects.
 pub(crate) fn router() -> ObjectRef<Service> {
     ObjectRef::new(ROUTER.1).within(ROUTER.0)
-}
-
-#[derive(Debug)]
-struct News {
-    index: Index,
-    changed: Changed,
-    services_listed: bool,
-    slices_listed: bool,
-    hosts_changed: bool,
-    hosts_listed: bool,
-    gateways_changed: bool,
-    /// The networks of clients whose addresses nginx may keep.
-    kept: BTreeSet<IpNet>,
-    wakes: Vec<Arc<Wake>>,
-}
-
-impl Default for News {
-    fn default() -> Self {
-        News {
-            index: Index::default(),
-            changed: Changed::All,
-            services_listed: false,
-            slices_listed: false,
-            hosts_changed: false,
-            hosts_listed: false,
-            gateways_changed: true,
-            kept: BTreeSet::new(),
-            wakes: Vec::new(),
-        }
-    }
-}
-
-impl Changed {
-    /// Whether something may be new for this one.
-    pub(crate) fn concerns(&self, service: &ObjectRef<Service>) -> bool {
-        match self {
-            Changed::All => true,
-            Changed::Only(names) => names.contains(service),
-        }
-    }
-
-    fn add(&mut self, more: Changed) {
-        match (&mut *self, more) {
-            (Changed::All, _) => {}
-            (_, Changed::All) => *self = Changed::All,
-            (Changed::Only(names), Changed::Only(more)) => names.extend(more),
-        }
-    }
-}
-
-/// Which slices are whose.
-#[derive(Debug, Default)]
-struct Index {
-    owners: HashMap<ObjectRef<EndpointSlice>, ObjectRef<Service>>,
-    slices: HashMap<ObjectRef<Service>, HashSet<ObjectRef<EndpointSlice>>>,
-}
-
-impl Index {
-    fn slices_of(&self, service: &ObjectRef<Service>) -> Vec<ObjectRef<EndpointSlice>> {
-        self.slices.get(service).into_iter().flatten().cloned().collect()
-    }
-
-    /// Gives those of which it is and was one.
-    fn put(&mut self, slice: &EndpointSlice) -> Vec<ObjectRef<Service>> {
-        let name = ObjectRef::from_obj(slice);
-        let before = self.remove(&name);
-        let owner = plan::owner(&slice.metadata)
-            .map(|(namespace, service)| ObjectRef::new(service).within(namespace));
-        if let Some(owner) = owner.clone() {
-            self.slices.entry(owner.clone()).or_default().insert(name.clone());
-            self.owners.insert(name, owner);
-        }
-        before.into_iter().chain(owner).collect()
-    }
-
-    /// Gives the one of which it was.
-    fn remove(&mut self, slice: &ObjectRef<EndpointSlice>) -> Option<ObjectRef<Service>> {
-        let owner = self.owners.remove(slice)?;
-        if let Some(slices) = self.slices.get_mut(&owner) {
-            slices.remove(slice);
-            if slices.is_empty() {
-                self.slices.remove(&owner);
-            }
-        }
-        Some(owner)
-    }
-}
-
-/// A kind as a store, and what keeps it up to date and calls `wakes`.
-pub fn follow<K>(
-    listwatch: &ListWatch,
-    wakes: Vec<Arc<Wake>>,
-) -> (Store<K>, impl Future<Output = ()> + use<K>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Default + Clone + Eq + Hash,
-{
-    let (store, writer) = reflector::store();
-    (store, wake_on_changes(listwatch.watch::<K>(Scope::All).reflect(writer), wakes, |_| ()))
-}
-
-/// Single objects of a list that is under way do not count: the store changes when it is complete.
-async fn wake_on_changes<K>(
-    events: impl Stream<Item = watcher::Result<Event<K>>>,
-    wakes: Vec<Arc<Wake>>,
-    note: impl Fn(&Event<K>),
-) {
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Init | Event::InitApply(_)) => {}
-            Ok(change) => {
-                note(&change);
-                wakes.iter().for_each(|wake| wake.changed());
-            }
-            Err(error) => warn!(%error, "watching"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use api_types::meta::ObjectMeta;
-
-    use super::*;
-
-    fn slice(name: &str, service: Option<&str>) -> EndpointSlice {
-        let label = |service: &str| ("kubernetes.io/service-name".to_owned(), service.to_owned());
-        EndpointSlice {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                namespace: Some("default".to_owned()),
-                labels: service.map(|service| [label(service)].into()),
-                ..ObjectMeta::default()
-            },
-            ..EndpointSlice::default()
-        }
-    }
-
-    fn names(services: &[ObjectRef<Service>]) -> Vec<&str> {
-        services.iter().map(|service| service.name.as_str()).collect()
-    }
-
-    #[test]
-    fn a_slice_that_changes_its_service_concerns_both() {
-        let mut index = Index::default();
-        assert_eq!(names(&index.put(&slice("s", Some("a")))), ["a"]);
-        assert_eq!(names(&index.put(&slice("s", Some("b")))), ["a", "b"]);
-        assert_eq!(names(&index.put(&slice("s", None))), ["b"]);
-        assert_eq!(index.remove(&ObjectRef::from_obj(&slice("s", None))), None);
-        assert!(index.slices.is_empty() && index.owners.is_empty());
-    }
-
-    #[test]
-    fn a_service_has_the_slices_that_name_it() {
-        let mut index = Index::default();
-        for (name, service) in [("s1", "a"), ("s2", "a"), ("s3", "b")] {
-            index.put(&slice(name, Some(service)));
-        }
-        let of = |index: &Index| {
-            let slices = index.slices_of(&ObjectRef::new("a").within("default"));
-            slices.into_iter().map(|slice| slice.name).collect::<BTreeSet<_>>()
-        };
-        assert_eq!(of(&index), ["s1".to_owned(), "s2".to_owned()].into());
-        index.remove(&ObjectRef::from_obj(&slice("s1", None)));
-        assert_eq!(of(&index), ["s2".to_owned()].into());
-    }
 }
