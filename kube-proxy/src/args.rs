@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -15,6 +15,7 @@ use crate::{
         Host,
         settings::{Mode, Settings},
     },
+    world::Here,
 };
 
 /// Gives every Service its virtual IP on this node: an nginx each, or rules of nftables, balanced over the ready endpoints.
@@ -140,6 +141,17 @@ impl Args {
     /// Rules lead pods' packets on as they are in any case.
     pub(crate) fn nginx_keeps_clients(&self) -> bool {
         self.keep_client_addresses && self.proxy_mode == ProxyMode::Nginx
+    }
+
+    /// Where it works, on the node of this name.
+    pub(crate) fn here(&self, node: String) -> Here {
+        Here {
+            node,
+            service_cidr: self.service_cidr,
+            cluster_dns: self.cluster_dns.map(IpAddr::V4),
+            node_addresses: self.nodeport_addresses.clone(),
+            leads_by_rules: self.proxy_mode == ProxyMode::Nftables,
+        }
     }
 
     /// The host of this node, as routes are made for it.

@@ -33,9 +33,9 @@ use crate::{
     docker::Docker,
     firewall,
     instance::InstanceSpec,
-    plan::ServicePlan,
+    plan::{Place, ServicePlan},
     policy,
-    routes::{guard, kernel::Kernel, steps},
+    routes::{guard, kernel::Kernel, seen::Seen, steps},
     self_made,
     world::{self, Here, RouterSettings, World},
 };
@@ -56,13 +56,7 @@ pub(crate) async fn run(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
     let announced = Arc::<Announced>::default();
     let world = world.with_router(RouterSettings { host_ports, certificate });
     let world = world.with_announced(announced.clone());
-    let here = Here {
-        node,
-        service_cidr: args.service_cidr,
-        cluster_dns: args.cluster_dns.map(IpAddr::V4),
-        node_addresses: args.nodeport_addresses.clone(),
-        leads_by_rules: args.proxy_mode == ProxyMode::Nftables,
-    };
+    let here = args.here(node);
     let differences = tokio::select! {
         found = differences(args, &here, &world, &nodes, &listwatch, &announced) => found?,
         () = watches => bail!("the watches have ended"),
@@ -84,32 +78,69 @@ async fn differences(
         "the API server has not listed all Services, EndpointSlices, Nodes, DNS objects, Ingresses and Gateways",
     )?;
     let announcements = announcer::differences(here, world, nodes, announced).await?;
+    let clients = clients(args, world).await?;
     let kernel = Kernel::open().context("cannot look at the kernel's routes")?;
     let seen = kernel.look().await?;
-    let netlink = Netlink::open()?;
-    let (pods, keeps_clients) = (args.cluster_cidr, args.nginx_keeps_clients());
-    let clients = client_addresses::differences(pods, &netlink, keeps_clients).await?;
-    if keeps_clients {
-        world.keep_clients_of(client_addresses::networks(pods, &netlink).await?);
-    }
     let place = world.place(here, &seen.local());
     let services = world.plans(&place);
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
-    let router = world.router(&place);
-    let of_router = router.iter().flat_map(backend::router::specs);
-    let gateways = world.gateways(&place).map(|(plans, _)| plans).unwrap_or_default();
-    let of_gateways = gateways.iter().flat_map(backend::gateway::specs);
     let (mut specs, left_out) = specs(args, &services, &configs);
-    specs.extend(of_router.chain(of_gateways));
+    specs.extend(led_on(world, &place));
 
-    let all = nodes.state();
-    let host = args.host(&here.node);
-    let plan = steps::plan(&host, &seen, all.iter().map(AsRef::as_ref));
+    let mut found = ways(args, here, &seen, nodes).await?;
+    found.extend(said("rule", clients));
+    found.extend(of_addresses(args, &services, &specs).await?);
+    found.extend(said("announcement", announcements));
+    found.extend(rules(args, &services).await?);
+    found.extend(policies(args, here, kernel, world, nodes, listwatch).await?);
+    found.extend(left_out);
+    found.extend(nginxes(args, here, &configs, &specs).await?);
+    Ok(found)
+}
+
+fn said(part: &'static str, messages: Vec<String>) -> impl Iterator<Item = Difference> {
+    messages.into_iter().map(move |message| Difference::new(part, message))
+}
+
+/// Of what keeps clients' addresses; whose these are is known to the world afterwards.
+async fn clients(args: &Args, world: &World) -> anyhow::Result<Vec<String>> {
+    let (netlink, pods) = (Netlink::open()?, args.cluster_cidr);
+    let keeps_clients = args.nginx_keeps_clients();
+    let found = client_addresses::differences(pods, &netlink, keeps_clients).await?;
+    if keeps_clients {
+        world.keep_clients_of(client_addresses::networks(pods, &netlink).await?);
+    }
+    Ok(found)
+}
+
+/// The nginxes that there should be beside those of Services.
+fn led_on(world: &World, place: &Place) -> Vec<InstanceSpec> {
+    let router = world.router(place);
+    let gateways = world.gateways(place).map(|(plans, _)| plans).unwrap_or_default();
+    let of_gateways = gateways.iter().flat_map(backend::gateway::specs);
+    router.iter().flat_map(backend::router::specs).chain(of_gateways).collect()
+}
+
+/// To other hosts' pods, and to nowhere.
+async fn ways(
+    args: &Args,
+    here: &Here,
+    seen: &Seen,
+    nodes: &Store<Node>,
+) -> anyhow::Result<Vec<Difference>> {
+    let (all, host) = (nodes.state(), args.host(&here.node));
+    let plan = steps::plan(&host, seen, all.iter().map(AsRef::as_ref));
     let mut found = routes(&plan);
-    let unguarded = guard::differences(&host, &seen, &plan.overlay).await?;
-    found.extend(unguarded.into_iter().map(|message| Difference::new("vxlan", message)));
+    found.extend(said("vxlan", guard::differences(&host, seen, &plan.overlay).await?));
     found.extend(fence(args, &seen.routes));
-    found.extend(clients.into_iter().map(|message| Difference::new("rule", message)));
+    Ok(found)
+}
+
+async fn of_addresses(
+    args: &Args,
+    services: &[ServicePlan],
+    specs: &[InstanceSpec],
+) -> anyhow::Result<Vec<Difference>> {
     let loopback = Loopback::open(args.service_cidr, args.cluster_cidr).await;
     let held = loopback.context("cannot look at addresses")?.list().await?.held;
     let of_services =
@@ -118,22 +149,21 @@ async fn differences(
         .iter()
         .flat_map(|spec| spec.addresses.iter().map(|address| (*address, spec.owner.clone())));
     let of_dns = args.cluster_dns.map(|address| (IpAddr::V4(address), "DNS".to_owned()));
-    found.extend(addresses(&of_services.chain(of_nginxes).chain(of_dns).collect(), &held));
-    let announcements = announcements.into_iter();
-    found.extend(announcements.map(|message| Difference::new("announcement", message)));
-    found.extend(rules(args, &services).await?);
-    found.extend(policies(args, here, kernel, world, nodes, listwatch).await?);
+    Ok(addresses(&of_services.chain(of_nginxes).chain(of_dns).collect(), &held))
+}
+
+async fn nginxes(
+    args: &Args,
+    here: &Here,
+    configs: &Configs,
+    specs: &[InstanceSpec],
+) -> anyhow::Result<Vec<Difference>> {
     let engine = ::docker::Docker::new(&args.docker_host).context("cannot use --docker-host")?;
     let docker = Docker::new(engine, &args.nginx_image, &here.node);
-    found.extend(left_out);
-    match nginxes::differences(&docker, &configs, &specs).await {
-        Ok(nginxes) => found.extend(nginxes),
-        Err(error) => {
-            let why = format!("cannot be looked at: {:#}", anyhow::Error::from(error));
-            found.push(Difference::new("nginx", why));
-        }
-    }
-    Ok(found)
+    Ok(nginxes::differences(&docker, configs, specs).await.unwrap_or_else(|error| {
+        let why = format!("cannot be looked at: {:#}", anyhow::Error::from(error));
+        vec![Difference::new("nginx", why)]
+    }))
 }
 
 /// The nginxes of Services that there should be, and what they leave out.
@@ -195,7 +225,7 @@ async fn rules(args: &Args, services: &[ServicePlan]) -> anyhow::Result<Vec<Diff
     };
     let mut found = firewall::differences(&ranges, &pods).await?;
     found.extend(backend::differences(&ranges, &pods, carrying).await?);
-    Ok(found.into_iter().map(|message| Difference::new("rule", message)).collect())
+    Ok(said("rule", found).collect())
 }
 
 async fn policies(
@@ -215,7 +245,7 @@ async fn policies(
             )??
         }
     };
-    Ok(found.into_iter().map(|message| Difference::new("policy", message)).collect())
+    Ok(said("policy", found).collect())
 }
 
 #[cfg(test)]

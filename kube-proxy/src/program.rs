@@ -51,18 +51,8 @@ pub(crate) async fn work(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
 
     let node = node_name(args.node_name.as_deref()).context("cannot tell the host name")?;
     let recorder = Recorder::new(&runtime.tasks, listwatch.client().clone(), "kube-proxy", &node);
-    let mut program = Program::new(args, runtime, here(args, node), &recorder, checks).await?;
+    let mut program = Program::new(args, runtime, args.here(node), &recorder, checks).await?;
     program.run(&listwatch, &runtime.shutdown).await
-}
-
-fn here(args: &Args, node: String) -> Here {
-    Here {
-        node,
-        service_cidr: args.service_cidr,
-        cluster_dns: args.cluster_dns.map(IpAddr::V4),
-        node_addresses: args.nodeport_addresses.clone(),
-        leads_by_rules: args.proxy_mode == ProxyMode::Nftables,
-    }
 }
 
 /// Its parts.
