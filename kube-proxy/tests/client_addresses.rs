@@ -12,11 +12,16 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     process::Command,
+    slice,
 };
 
 use kube_proxy::{
-    backend::service::spec,
+    backend::{
+        service::spec,
+        shared::{all_specs, listened},
+    },
     client_addresses,
+    instance::InstanceSpec,
     nginx::{Epoch, Telling},
     plan::ServicePlan,
 };
@@ -61,8 +66,8 @@ impl Container {
     }
 
     /// Has an nginx serve it, instead of the one before.
-    async fn serve(&self, plan: &ServicePlan) {
-        let text = spec(plan).configuration.at(Epoch(0)).text(Telling(1));
+    async fn serve(&self, spec: &InstanceSpec) {
+        let text = spec.configuration.at(Epoch(0)).text(Telling(1));
         fs::write(self.folder.path().join("nginx.conf"), text).unwrap();
         // It removes its socket last.
         let end = "[ ! -e /run/nginx.pid ] || kill $(cat /run/nginx.pid)
@@ -90,6 +95,15 @@ fn docker(words: &[&str]) -> String {
 fn service_of(endpoints: [IpAddr; 2]) -> ServicePlan {
     let endpoints = endpoints.map(|address| SocketAddr::new(address, 8080));
     ServicePlan { ips: VIPS.into(), ..service(&endpoints) }
+}
+
+/// The nginx of that Service, and one for all that there are.
+fn in_each_form(plan: &ServicePlan) -> [InstanceSpec; 2] {
+    let alone = spec(plan);
+    let listening = listened(&alone.configuration.stream);
+    let (mut together, left_out) = all_specs(slice::from_ref(plan), &listening);
+    assert_eq!((together.len(), left_out.len()), (1, 0));
+    [alone, together.remove(0)]
 }
 
 /// Who answers by TCP and by UDP at each of the addresses, and whom it sees.
@@ -148,17 +162,22 @@ fn endpoints_of_this_and_of_other_hosts_see_the_pods_that_ask_and_a_pod_reaches_
         let near = addresses(other);
         GATEWAYS.into_iter().for_each(rig::serve);
         for endpoints in [near, FAR, GATEWAYS] {
-            container.serve(&ServicePlan { kept: kept.clone(), ..service_of(endpoints) }).await;
-            assert_eq!(client.run(asked), expected(endpoints, addresses(client)));
+            let plan = ServicePlan { kept: kept.clone(), ..service_of(endpoints) };
+            for spec in in_each_form(&plan) {
+                container.serve(&spec).await;
+                assert_eq!(client.run(asked), expected(endpoints, addresses(client)));
+            }
         }
         // Whoever is an endpoint himself comes from the node, as the node does.
-        container.serve(&ServicePlan { kept: kept.clone(), ..service_of(near) }).await;
         let by_node = expected(near, GATEWAYS);
-        assert_eq!(other.run(asked), by_node);
-        assert_eq!(asked(), by_node);
+        for spec in in_each_form(&ServicePlan { kept: kept.clone(), ..service_of(near) }) {
+            container.serve(&spec).await;
+            assert_eq!(other.run(asked), by_node);
+            assert_eq!(asked(), by_node);
+        }
 
         // What is not asked for is not kept. What another cluster on this host needs stays until it does not, and then nothing is left.
-        container.serve(&service_of(near)).await;
+        container.serve(&spec(&service_of(near))).await;
         let others = "10.245.0.0/16".parse().unwrap();
         client_addresses::ensure(others, &kernel).await.unwrap();
         assert!(clients_are_kept("-4") && clients_are_kept("-6"));

@@ -10,6 +10,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
+    slice,
 };
 
 use api_machinery::host_routes::{Claim, Secret};
@@ -28,7 +29,7 @@ use kube_proxy::{
         Configuration, Epoch, Telling,
         http::{Certificate, Http, Location, Path, Seen, Server},
     },
-    plan::{Place, backends, plan},
+    plan::{Place, ServicePlan, backends, plan},
     router::{Means, RouterPlan, Target, plan_router},
 };
 use manifest::{Manifest, is_named};
@@ -188,6 +189,36 @@ fn pods_of_two_stacks_are_spoken_for_by_their_addresses_of_each() {
     assert!(stream.starts_with(geo), "{stream}");
     // Two ports, at two addresses each.
     assert_eq!(stream.matches("proxy_bind $client_u1 transparent;").count(), 4);
+}
+
+/// The nginx of all has no more variables for many Services than for one.
+#[test]
+fn one_nginx_speaks_for_pods_to_all_services_alike() {
+    let Objects { services, slices, .. } = Objects::read(include_str!("golden/stacks/two.yaml"));
+    let mut plan = plan(&place(), &services, &slices).remove(0);
+    let texts = specs(&plan).into_iter().map(|spec| spec.configuration.stream);
+    let all: BTreeSet<_> = texts.flat_map(|text| listened(&text)).collect();
+    let stream = |plan: &ServicePlan| {
+        all_specs(slice::from_ref(plan), &all).0.remove(0).configuration.stream
+    };
+    let before = stream(&plan);
+    plan.kept = ["10.244.0.0/24", "fd00:10:244::/64"].map(|it| it.parse().unwrap()).into();
+    let kept = stream(&plan);
+    let client = concat!(
+        "    geo $kept {\n        default 0;\n        10.244.0.0/24 1;\n        fd00:10:244::/64 1;\n    }\n",
+        "    map \"$protocol $remote_addr $server_addr:$server_port\" $own {\n        default 0;\n",
+    );
+    assert!(kept.contains(client), "{kept}");
+    assert!(kept.contains(
+        "    map $kept$own $client {\n        default \"\";\n        10 $remote_addr;\n"
+    ));
+    for own in ["tcp 10.244.0.2 10.96.0.10:80", "udp fd00:10:244::2 2001:db8::7:30053"] {
+        assert!(kept.contains(&format!("        \"{own}\" 1;\n")), "{own}: {kept}");
+    }
+    assert!(!kept.contains("tcp 10.244.0.2 fd00") && !kept.contains("tcp 10.244.1.2 "));
+    let servers = |text: &str| text.matches("    server {\n").count();
+    assert_eq!(servers(&kept), servers(&before));
+    assert_eq!(kept.matches("proxy_bind $client transparent;").count(), servers(&kept));
 }
 
 /// An `http` block is no Service's.

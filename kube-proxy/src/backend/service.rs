@@ -25,7 +25,8 @@ pub use self::doors::Socket;
 pub(super) use self::{
     doors::{Door, is_reached_from_outside, outside},
     flow::Flow,
-    part::Part,
+    part::{CLIENT, Part},
+    stream::write_bind,
 };
 
 /// Whose nginxes these are.

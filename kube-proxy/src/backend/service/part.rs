@@ -1,14 +1,21 @@
 //! What a Service is in an nginx that serves others, too.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use super::{
     OUTSIDE,
     doors::{Open, Socket, from_outside, inside},
     flow::Flow,
-    stream::{balancing, write_clients, write_server, write_upstream},
+    stream::{Server, balancing, own_clients, write_upstream},
 };
-use crate::plan::ServicePlan;
+use crate::{family::Family, plan::ServicePlan};
+
+/// The variable of such an nginx that says from which address it speaks to an endpoint, where clients' are kept.
+pub(in crate::backend) const CLIENT: &str = "$client";
 
 /// What a Service adds to an nginx that serves others, too.
 #[derive(Debug, Default)]
@@ -17,6 +24,9 @@ pub(in crate::backend) struct Part {
     pub(in crate::backend) stream: String,
     /// Where it may listen and nothing else is asked, and to which upstream or endpoint that leads.
     pub(in crate::backend) ways: BTreeMap<(Flow, Socket), String>,
+    /// Its endpoints, of those whose addresses are kept, and where they come by: a pod takes nothing that seems to come
+    /// from itself.
+    pub(in crate::backend) own: BTreeSet<(IpAddr, Socket)>,
 }
 
 impl Part {
@@ -24,8 +34,7 @@ impl Part {
     pub(in crate::backend) fn of(plan: &ServicePlan, may_listen: impl Fn(&Socket) -> bool) -> Self {
         let mut part = Part::default();
         let both = [("", inside(plan)), (OUTSIDE, from_outside(plan))];
-        let all: Vec<_> = both.iter().flat_map(|(_, open)| open).collect();
-        write_clients(&mut part.stream, plan, all).expect("writing to a String does not fail");
+        let own = own_clients(plan, both.iter().flat_map(|(_, open)| open));
         for (suffix, mut all) in both {
             for open in &mut all {
                 for door in &mut open.doors {
@@ -37,6 +46,7 @@ impl Part {
             for (number, open) in all.iter().enumerate() {
                 let name = format!("{}{suffix}-{number}", plan.uid);
                 part.add(plan, open, name).expect("writing to a String does not fail");
+                part.add_own(open, &own);
             }
         }
         part
@@ -45,19 +55,27 @@ impl Part {
     fn add(&mut self, plan: &ServicePlan, open: &Open<'_>, name: String) -> fmt::Result {
         let upstream = with_length_of_its_own(name);
         let (common, own): (Vec<_>, Vec<_>) =
-            open.doors.iter().partition(|door| door.only.is_none() && plan.kept.is_empty());
+            open.doors.iter().partition(|door| door.only.is_none());
         let lone = open.endpoints.first().filter(|_| open.endpoints.len() == 1);
         let to = lone.map_or_else(|| upstream.clone(), ToString::to_string);
         if lone.is_none() || !own.is_empty() {
             write_upstream(&mut self.stream, open, &upstream, balancing(plan).as_deref())?;
         }
-        for door in own {
-            write_server(&mut self.stream, door, open, &upstream, plan)?;
-        }
+        let client = (!plan.kept.is_empty()).then_some(CLIENT);
+        let server = Server { open, upstream: &upstream, client };
+        own.into_iter().try_for_each(|door| server.write(&mut self.stream, door))?;
         let (flow, protocol) = (Flow::of(open.port), open.port.protocol);
         let sockets = common.into_iter().flat_map(|door| &door.sockets);
         self.ways.extend(sockets.map(|socket| ((flow, (protocol, *socket)), to.clone())));
         Ok(())
+    }
+
+    fn add_own(&mut self, open: &Open<'_>, own: &BTreeSet<IpAddr>) {
+        let protocol = open.port.protocol;
+        let own = own.iter().filter(|ip| Family::of(**ip) == open.family);
+        for socket in open.doors.iter().flat_map(|door| &door.sockets) {
+            self.own.extend(own.clone().map(|ip| (*ip, (protocol, *socket))));
+        }
     }
 }
 

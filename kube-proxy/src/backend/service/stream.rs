@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt::{self, Write as _},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use ipnet::IpNet;
@@ -20,24 +20,30 @@ use crate::{
 
 /// The address from which nginx speaks to endpoints; nothing means its own. A pod takes nothing that seems to come from
 /// itself.
-pub(super) fn write_clients<'a>(
+pub(super) fn write_clients(
     out: &mut String,
     plan: &ServicePlan,
-    open: impl IntoIterator<Item = &'a Open<'a>>,
+    open: &[Open<'_>],
 ) -> fmt::Result {
-    let endpoints: BTreeSet<_> = open.into_iter().flat_map(|open| &open.endpoints).collect();
-    if plan.kept.is_empty() || endpoints.is_empty() {
+    if plan.kept.is_empty() || open.is_empty() {
         return Ok(());
     }
     let id = variable(plan);
     writeln!(out, "    geo $kept_{id} {{\n        default \"\";")?;
     plan.kept.iter().try_for_each(|network| writeln!(out, "        {network} 1;"))?;
-    let own: BTreeSet<_> = endpoints.iter().map(|endpoint| endpoint.ip()).collect();
-    let is_kept = |ip: &IpAddr| plan.kept.iter().any(|it| it.contains(ip));
-    let own = own.into_iter().filter(is_kept);
-    own.into_iter().try_for_each(|ip| writeln!(out, "        {} \"\";", IpNet::from(ip)))?;
+    let own = own_clients(plan, open).into_iter();
+    own.map(IpNet::from).try_for_each(|ip| writeln!(out, "        {ip} \"\";"))?;
     writeln!(out, "    }}\n    map $kept_{id} $client_{id} {{")?;
     writeln!(out, "        default \"\";\n        1 $remote_addr;\n    }}")
+}
+
+/// Its endpoints, of those whose addresses are kept.
+pub(super) fn own_clients<'a>(
+    plan: &ServicePlan,
+    open: impl IntoIterator<Item = &'a Open<'a>>,
+) -> BTreeSet<IpAddr> {
+    let endpoints = open.into_iter().flat_map(|open| &open.endpoints).map(SocketAddr::ip);
+    endpoints.filter(|ip| plan.kept.iter().any(|network| network.contains(ip))).collect()
 }
 
 /// What variables of a Service end with.
@@ -47,11 +53,13 @@ fn variable(plan: &ServicePlan) -> String {
 
 pub(super) fn write_stream(out: &mut String, plan: &ServicePlan, open: &[Open<'_>]) -> fmt::Result {
     let balancing = balancing(plan);
+    let client = (!plan.kept.is_empty()).then(|| format!("$client_{}", variable(plan)));
     for open in open {
         let family = suffix(open.family);
         let upstream = format!("{}-{}{family}", open.port.protocol, open.port.port);
         write_upstream(out, open, &upstream, balancing.as_deref())?;
-        open.doors.iter().try_for_each(|door| write_server(out, door, open, &upstream, plan))?;
+        let server = Server { open, upstream: &upstream, client: client.as_deref() };
+        open.doors.iter().try_for_each(|door| server.write(out, door))?;
     }
     Ok(())
 }
@@ -91,21 +99,29 @@ pub(super) fn write_upstream(
     writeln!(out, "    }}")
 }
 
-pub(super) fn write_server(
-    out: &mut String,
-    door: &Door<'_>,
-    open: &Open<'_>,
-    upstream: &str,
-    plan: &ServicePlan,
-) -> fmt::Result {
-    writeln!(out, "    server {{")?;
-    if !plan.kept.is_empty() {
-        writeln!(out, "        proxy_bind $client_{} transparent;", variable(plan))?;
+/// Where the connections of a server go.
+pub(super) struct Server<'a> {
+    pub(super) open: &'a Open<'a>,
+    pub(super) upstream: &'a str,
+    /// The variable that says from which address.
+    pub(super) client: Option<&'a str>,
+}
+
+impl Server<'_> {
+    pub(super) fn write(&self, out: &mut String, door: &Door<'_>) -> fmt::Result {
+        writeln!(out, "    server {{")?;
+        write_bind(out, self.client)?;
+        Flow::of(self.open.port).write(out, &door.sockets)?;
+        if let Some(ranges) = door.only {
+            ranges.iter().try_for_each(|range| writeln!(out, "        allow {range};"))?;
+            writeln!(out, "        deny all;")?;
+        }
+        writeln!(out, "        proxy_pass {};\n    }}", self.upstream)
     }
-    Flow::of(open.port).write(out, &door.sockets)?;
-    if let Some(ranges) = door.only {
-        ranges.iter().try_for_each(|range| writeln!(out, "        allow {range};"))?;
-        writeln!(out, "        deny all;")?;
-    }
-    writeln!(out, "        proxy_pass {upstream};\n    }}")
+}
+
+/// `client`: a variable; without one nginx speaks from its own address.
+pub(in crate::backend) fn write_bind(out: &mut String, client: Option<&str>) -> fmt::Result {
+    let mut client = client.into_iter();
+    client.try_for_each(|client| writeln!(out, "        proxy_bind {client} transparent;"))
 }

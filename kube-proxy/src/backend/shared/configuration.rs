@@ -41,11 +41,10 @@ pub(super) fn spec<'a>(
     plans.sort_by_key(|plan| (&plan.namespace, &plan.name, &plan.uid));
     let (mut stream, mut common) = (String::new(), Common::default());
     for plan in plans {
-        let Part { stream: own, ways } = Part::of(plan, |socket| may_listen(plan, socket));
+        let own = common.add(plan, Part::of(plan, |socket| may_listen(plan, socket)));
         if !own.is_empty() {
             stream.push_str(&format!("    # {plan}\n{own}"));
         }
-        common.add(plan, ways);
     }
     common.write(&mut stream).expect("writing to a String does not fail");
     let listening = stream.matches(LISTEN).count();
