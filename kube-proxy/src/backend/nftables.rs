@@ -4,9 +4,9 @@
 //! The virtual IPs are local addresses as they are with nginxes, so that what no Service serves is refused as there, and
 //! nothing for them leaves the host, whether the rules are there or not. The hosts of DNS objects stay an nginx's.
 //!
-//! Flow: look at the host's servers, and at the table, if that is due → take the addresses of new Services → make of the table what is wanted: the
-//! part that is about Services of which there is news, or all of it if it is not known what is there → have flows of
-//! datagrams forgotten that can't go on as they do → the nginxes.
+//! Flow: take the addresses of new Services → make of the table what is new → look at the host's servers, and at the table,
+//! if that is due → make of it what is wanted, all of it if it is not known what is there → have flows of datagrams
+//! forgotten that can't go on as they do → the nginxes.
 //!
 //! Guarantees: neither waits for the other: without Docker Services are carried, and without rules hosts are served.
 
@@ -27,6 +27,7 @@ use std::{
 use async_trait::async_trait;
 use component::dual_stack::DualStack;
 use tokio::time::Instant;
+use tracing::warn;
 
 use self::{
     kernel::Kernel,
@@ -118,11 +119,16 @@ impl<C: Containers, A: Addresses> Nftables<C, A> {
 
     /// Brings the tables up to date, with all that this needs.
     async fn settle(&mut self) -> Result<(), ReconcileError> {
+        self.addresses.take_missing().await?;
+        for ruleset in &mut self.rulesets {
+            if let Err(error) = ruleset.tell().await {
+                warn!("repairing our rules: {:#}", anyhow::Error::from(error));
+            }
+        }
         self.look_at_servers()?;
         for ruleset in &mut self.rulesets {
             ruleset.look().await?;
         }
-        self.addresses.take_missing().await?;
         // What is wrong with one is nothing to the other.
         let mut settled = Ok(());
         for ruleset in &mut self.rulesets {

@@ -93,16 +93,26 @@ impl Ruleset {
         Ok(())
     }
 
+    /// Makes of the table what is new, if it is as it should be otherwise, as far as is known: what is new waits for no look.
+    /// What can't be had so is repaired.
+    pub(super) async fn tell(&mut self) -> Result<(), ReconcileError> {
+        if !self.trusted || self.due.is_empty() {
+            return Ok(());
+        }
+        let Change { before, after } = self.ledger.update(mem::take(&mut self.due));
+        self.stale.extend(flows::stale(&before.elements, &after.elements));
+        // Until it is known: what fails may have come about all the same.
+        self.trusted = false;
+        self.kernel.table.change(&Found::of(&before), &after).await?;
+        self.trusted = true;
+        self.forget_flows().await
+    }
+
     /// Makes of the table what is wanted, and has flows of datagrams forgotten that can't go on as they do.
     pub(super) async fn settle(&mut self) -> Result<(), ReconcileError> {
-        let Change { before, after } = self.ledger.update(mem::take(&mut self.due));
-        if self.trusted {
-            self.stale.extend(flows::stale(&before.elements, &after.elements));
-            // Until it is known: what fails may have come about all the same.
-            self.trusted = false;
-            self.kernel.table.change(&Found::of(&before), &after).await?;
-            self.trusted = true;
-        } else {
+        self.tell().await?;
+        if !self.trusted {
+            self.ledger.update(mem::take(&mut self.due));
             self.repair().await?;
         }
         self.forget_flows().await
