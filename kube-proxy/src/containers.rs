@@ -15,7 +15,7 @@ pub const OWNER_LABEL: &str = "io.minik8s.owner";
 pub const KIND_LABEL: &str = "io.minik8s.owner-kind";
 /// Holds the object's uid on its container: what it is found by.
 pub const UID_LABEL: &str = "io.minik8s.service-uid";
-/// Holds the virtual IPs on its container, for a start without an API server.
+/// Holds the virtual IPs that it was made for on its container, for a start without an API server.
 pub const IP_LABEL: &str = "io.minik8s.service-ip";
 /// Names the node: several may share one Docker daemon in tests.
 pub const NODE_LABEL: &str = "io.minik8s.node";
