@@ -49,7 +49,8 @@ pub(super) fn filter() -> Vec<SockFilter> {
         (TAKE, 0, 0, u32::MAX),
         (TAKE, 0, 0, 0),
     ];
-    steps.map(|(code, then, or_else, value)| SockFilter::new(code, then, or_else, value)).into()
+    let steps = steps.into_iter();
+    steps.map(|(code, then, or_else, value)| SockFilter::new(code, then, or_else, value)).collect()
 }
 
 /// Of a byte of a packet, in its frame.
