@@ -51,20 +51,14 @@ fn sh(script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Rules, routes, the bridge's MAC address, and its ports, with whether they get back what came from them.
+/// Rules, routes, the bridge's MAC address, and its ports, with whether they get back what came from them, and whose they are.
 fn state(bridge: &Bridge) -> String {
     sh(&format!(
         "iptables-save | grep -e ^-A | sort; ip route show | sed 's/ linkdown//' | sort; \
          ip -o link show {name} | grep -o 'link/ether [^ ]*' || true; \
-         ip -d -o link show master {name} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true",
-        name = bridge.name()
-/// Rules, routes, and the bridge's ports, with whether they get back what came from them, and whose they are.
-fn state(bridge: &Bridge) -> String {
-    sh(&format!(
-        "iptables-save | grep -e ^-A | sort; ip route show | sed 's/ linkdown//' | sort; \
-         ip -d -o link show master {} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true; \
+         ip -d -o link show master {name} | grep -o -e ' veth[^:]*' -e 'hairpin o[nf]*' || true; \
          nft list ruleset bridge",
-        bridge.name()
+        name = bridge.name()
     ))
 }
 
