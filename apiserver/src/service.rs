@@ -169,10 +169,11 @@ impl Head {
     }
 
     /// The audit log is told what is asked for; by whom, if that is known.
-    fn tell(&self, user: Result<&Identity, &ApiError>) {
+    fn tell(&self, user: Result<&Arc<Identity>, &ApiError>) {
         let Some(trail) = &self.trail else { return };
         let method = self.parts.method.as_str().to_lowercase();
-        let begin = audited::begin(&self.parts, &method, self.target(), user.ok());
+        let known = user.ok().map(|user| &**user);
+        let begin = audited::begin(&self.parts, &method, self.target(), known);
         match user {
             Ok(user) => trail.begin(&begin, user),
             Err(error) => trail.refuse_unknown(&begin, &self.parts.headers, error),
@@ -210,7 +211,7 @@ async fn caller(
     let found = state.authenticator().of_request(connection, headers);
     let found = timeout(state.config.request_timeout, found).await;
     let found = found.unwrap_or_else(|_| Err(too_late()));
-    head.tell(found.as_deref());
+    head.tell(found.as_ref());
     let identity = found?;
     let authorize =
         |action: Action<'_>| authorize_action(&state.authorizer, &identity, action).map(drop);

@@ -1,13 +1,16 @@
 //! An event as it is written: `audit.k8s.io/v1`, in the order of Kubernetes' fields. Pure.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
-use api_types::{api::authentication::v1::UserInfo, jiff::Timestamp};
-use bytes::Bytes;
+use api_types::jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
 use super::policy::{Level, Resource, Stage};
+use crate::identity::Identity;
+
+/// As long as most events are: room that does not grow while one is encoded.
+const USUAL: usize = 1024;
 
 /// What was decided about a request, and by what.
 pub(super) type Annotations = BTreeMap<Cow<'static, str>, Cow<'static, str>>;
@@ -27,17 +30,17 @@ pub(super) struct Event<'a> {
     #[serde(rename = "requestURI")]
     pub(super) request_uri: &'a str,
     pub(super) verb: &'a str,
-    pub(super) user: &'a UserInfo,
+    pub(super) user: User<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) impersonated_user: Option<&'a UserInfo>,
+    pub(super) impersonated_user: Option<User<'a>>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "<[_]>::is_empty")]
-    pub(super) source_ips: &'a [String],
+    pub(super) source_ips: &'a [IpAddr],
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) user_agent: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) object_ref: Option<&'a ObjectRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) response_status: Option<&'a Value>,
+    pub(super) response_status: Option<&'a Status>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request_object: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +51,46 @@ pub(super) struct Event<'a> {
     pub(super) stage_timestamp: Timestamp,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) annotations: &'a Annotations,
+}
+
+/// Who asks.
+#[derive(Debug, Serialize)]
+pub(super) struct User<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    username: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: &'a BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> From<&'a Identity> for User<'a> {
+    fn from(Identity { user, groups, uid, extra }: &'a Identity) -> Self {
+        Self { username: user, uid: uid.as_deref(), groups, extra }
+    }
+}
+
+/// What came of a request.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Status {
+    /// All that there is to tell of what went well.
+    Code {
+        metadata: Nothing,
+        code: u16,
+    },
+    Whole(Value),
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Nothing {}
+
+impl Status {
+    pub(super) fn of_code(code: u16) -> Self {
+        Self::Code { metadata: Nothing {}, code }
+    }
 }
 
 /// What a request is about.
@@ -118,10 +161,11 @@ struct Metadata {
 
 impl Event<'_> {
     /// A line of it.
-    pub(super) fn line(&self) -> Option<Bytes> {
-        let mut line = serde_json::to_vec(self).ok()?;
+    pub(super) fn line(&self) -> Option<Vec<u8>> {
+        let mut line = Vec::with_capacity(USUAL);
+        serde_json::to_writer(&mut line, self).ok()?;
         line.push(b'\n');
-        Some(line.into())
+        Some(line)
     }
 }
 

@@ -1,20 +1,11 @@
 //! Where events go, by way of a buffer.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::VecDeque, future::Future, mem, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
-use tokio::{
-    sync::mpsc::{self, error::TrySendError},
-    task::JoinHandle,
-};
+use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// So many events wait at most (Kubernetes: `defaultBatchBufferSize`).
@@ -23,31 +14,108 @@ pub(super) const BUFFER: usize = 10_000;
 /// So many bytes of events wait at most: one event may be of some megabytes.
 const BYTES: usize = 256 << 20;
 
+/// So many bytes of events have a piece of memory together: one for each would take more time than to copy them.
+const CHUNK: usize = 64 << 10;
+
+/// Events, each a line, one after another.
+#[derive(Debug, Default)]
+struct Chunk {
+    lines: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
+impl Chunk {
+    fn has_room(&self, event: &[u8]) -> bool {
+        self.lines.len() + event.len() <= self.lines.capacity()
+    }
+
+    fn push(&mut self, event: &[u8]) {
+        self.lines.extend_from_slice(event);
+        self.ends.push(self.lines.len());
+    }
+
+    fn events(self) -> impl Iterator<Item = Bytes> {
+        let (lines, mut begin) = (Bytes::from(self.lines), 0);
+        self.ends.into_iter().map(move |end| lines.slice(mem::replace(&mut begin, end)..end))
+    }
+}
+
+/// What waits.
+#[derive(Debug, Default)]
+struct Waiting {
+    chunks: Vec<Chunk>,
+    /// Of these and of those that are taken but not handed on.
+    events: usize,
+    bytes: usize,
+    /// Nobody takes any more.
+    is_closed: bool,
+}
+
+impl Waiting {
+    /// Whether there was room for it.
+    fn push(&mut self, event: &[u8], most: usize) -> bool {
+        if self.events == most || self.bytes + event.len() > BYTES {
+            return false;
+        }
+        if !self.chunks.last().is_some_and(|chunk| chunk.has_room(event)) {
+            let lines = Vec::with_capacity(CHUNK.max(event.len()));
+            self.chunks.push(Chunk { lines, ends: Vec::new() });
+        }
+        self.chunks.last_mut().expect("one with room").push(event);
+        self.events += 1;
+        self.bytes += event.len();
+        true
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// That there is something where nothing was.
+    came: Notify,
+}
+
 /// Encoded events, in order.
 pub(super) struct Events {
-    receiver: mpsc::Receiver<Bytes>,
-    /// How many bytes wait.
-    waiting: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    /// Those that are taken.
+    taken: VecDeque<Bytes>,
 }
 
 impl Events {
     /// Some more, as soon as there are any; none when all have come after the end.
     pub(super) async fn next(&mut self, most: usize, closing: &CancellationToken) -> Vec<Bytes> {
-        let batch = self.take(most, closing).await;
-        self.waiting.fetch_sub(batch.iter().map(Bytes::len).sum(), Ordering::Relaxed);
+        let mut is_over = false;
+        while self.taken.is_empty() && !is_over {
+            tokio::select! {
+                () = self.shared.came.notified() => {}
+                () = closing.cancelled() => is_over = true,
+            }
+            self.take(is_over);
+        }
+        let batch: Vec<_> = self.taken.drain(..most.min(self.taken.len())).collect();
+        let mut waiting = self.shared.waiting.lock();
+        waiting.events -= batch.len();
+        waiting.bytes -= batch.iter().map(Bytes::len).sum::<usize>();
         batch
     }
 
-    async fn take(&mut self, most: usize, closing: &CancellationToken) -> Vec<Bytes> {
-        let mut batch = Vec::new();
-        tokio::select! {
-            _ = self.receiver.recv_many(&mut batch, most) => return batch,
-            () = closing.cancelled() => {}
-        }
-        // What is on its way comes; nobody sends any more.
-        self.receiver.close();
-        self.receiver.recv_many(&mut batch, most).await;
-        batch
+    fn take(&mut self, is_over: bool) {
+        let mut waiting = self.shared.waiting.lock();
+        waiting.is_closed |= is_over;
+        let chunks = mem::take(&mut waiting.chunks);
+        drop(waiting);
+        self.taken.extend(chunks.into_iter().flat_map(Chunk::events));
+    }
+}
+
+/// What comes when nobody takes it any more is lost, and counted.
+impl Drop for Events {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.waiting.lock();
+        waiting.is_closed = true;
+        waiting.chunks.clear();
     }
 }
 
@@ -55,8 +123,9 @@ impl Events {
 #[derive(Debug)]
 pub(super) struct Sink {
     name: &'static str,
-    sender: mpsc::Sender<Bytes>,
-    waiting: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    /// How many events wait at most.
+    buffer: usize,
     worker: Mutex<Option<JoinHandle<()>>>,
     lost: Counter,
 }
@@ -72,24 +141,27 @@ impl Sink {
     where
         W: Future<Output = ()> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::channel(buffer);
-        let waiting = Arc::<AtomicUsize>::default();
-        let worker = tokio::spawn(work(Events { receiver, waiting: waiting.clone() }));
-        Self { name, sender, waiting, worker: Mutex::new(Some(worker)), lost }
+        let shared = Arc::<Shared>::default();
+        let events = Events { shared: shared.clone(), taken: VecDeque::new() };
+        let worker = tokio::spawn(work(events));
+        Self { name, shared, buffer, worker: Mutex::new(Some(worker)), lost }
     }
 
-    pub(super) fn tell(&self, event: Bytes) {
-        let length = event.len();
-        let before = self.waiting.fetch_add(length, Ordering::Relaxed);
-        let sent = match before + length > BYTES {
-            true => Err(TrySendError::Full(event)),
-            false => self.sender.try_send(event),
-        };
-        let Err(error) = sent else { return };
-        self.waiting.fetch_sub(length, Ordering::Relaxed);
+    /// A line.
+    pub(super) fn tell(&self, event: &[u8]) {
+        let mut waiting = self.shared.waiting.lock();
+        let (is_closed, is_first) = (waiting.is_closed, waiting.chunks.is_empty());
+        let is_kept = !is_closed && waiting.push(event, self.buffer);
+        drop(waiting);
+        if is_kept {
+            if is_first {
+                self.shared.came.notify_one();
+            }
+            return;
+        }
         let lost = self.lost.inc() + 1;
         // Each time there are twice as many; what ends with the server, such as watches, comes too late.
-        if matches!(error, TrySendError::Full(_)) && lost.is_power_of_two() {
+        if !is_closed && lost.is_power_of_two() {
             tracing::error!(sink = self.name, lost, "audit events are dropped");
         }
     }
@@ -106,6 +178,8 @@ impl Sink {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
 
     #[tokio::test]
@@ -125,7 +199,7 @@ mod tests {
             }
         });
         for event in ["a", "b", "c", "d"] {
-            sink.tell(event.into());
+            sink.tell(event.as_bytes());
         }
         assert_eq!(lost.get(), 2);
         end.cancel();
@@ -133,7 +207,7 @@ mod tests {
         sink.ended().await;
         assert_eq!(see.recv().await.unwrap(), ["a", "b"]);
         assert_eq!(see.recv().await, None);
-        sink.tell("e".into());
+        sink.tell(b"e");
         assert_eq!(lost.get(), 3);
     }
 
@@ -151,14 +225,13 @@ mod tests {
                 seen.send(batch.len()).unwrap();
             }
         });
-        // The same bytes each time.
-        let event = Bytes::from(vec![b'x'; 1 << 20]);
+        let event = vec![b'x'; 1 << 20];
         for _ in 0..300 {
-            sink.tell(event.clone());
+            sink.tell(&event);
         }
         assert_eq!(lost.get(), 44);
         assert_eq!(see.recv().await.unwrap(), 256);
-        sink.tell(event);
+        sink.tell(&event);
         end.cancel();
         sink.ended().await;
         assert_eq!((lost.get(), see.recv().await), (44, Some(1)));

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::peer::Peer;
 
-pub(super) fn sources(headers: &HeaderMap, peer: Option<&Peer>) -> Vec<String> {
+pub(super) fn sources(headers: &HeaderMap, peer: Option<&Peer>) -> Vec<IpAddr> {
     let of = |name: &'static str| {
         let values = headers.get_all(name).iter().filter_map(|it| it.to_str().ok());
         let parts = values.flat_map(|value| value.split(','));
@@ -18,7 +18,7 @@ pub(super) fn sources(headers: &HeaderMap, peer: Option<&Peer>) -> Vec<String> {
     if let Some(Peer(peer)) = peer.filter(|peer| all.last() != Some(&peer.0)) {
         all.push(*peer);
     }
-    all.iter().map(ToString::to_string).collect()
+    all
 }
 
 #[cfg(test)]
@@ -32,7 +32,8 @@ mod tests {
                 ((*name).parse::<http::HeaderName>().unwrap(), value.parse().unwrap())
             });
             let peer = Peer("10.0.0.1".parse().unwrap());
-            assert_eq!(sources(&headers.collect(), Some(&peer)), expected);
+            let told = sources(&headers.collect(), Some(&peer));
+            assert_eq!(told.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
         };
         check(&[], &["10.0.0.1"]);
         check(

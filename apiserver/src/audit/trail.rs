@@ -2,14 +2,15 @@
 
 use std::{
     borrow::Cow,
+    net::IpAddr,
     sync::{Arc, OnceLock},
 };
 
 use api_machinery::ApiError;
-use api_types::{api::authentication::v1::UserInfo, jiff::Timestamp};
+use api_types::jiff::Timestamp;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts, uri::PathAndQuery};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json, value::RawValue};
@@ -17,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     backend::Audit,
-    event::{Annotations, Event, ObjectRef, object},
+    event::{Annotations, Event, ObjectRef, Status, object},
     policy::{Asked, Level, Stage},
     sources::sources,
 };
@@ -48,12 +49,12 @@ struct Shared {
     audit: Arc<Audit>,
     id: String,
     received: Timestamp,
-    uri: String,
-    sources: Vec<String>,
-    agent: String,
+    uri: Option<PathAndQuery>,
+    sources: Vec<IpAddr>,
+    agent: Option<HeaderValue>,
     /// Once it is known who asks, and unless nothing is told.
     begun: OnceLock<Begun>,
-    acts_as: OnceLock<UserInfo>,
+    acts_as: OnceLock<Arc<Identity>>,
     object: OnceLock<Box<RawValue>>,
     annotations: Mutex<Annotations>,
     /// Of the answer, once there is one, whether or not somebody waits for it.
@@ -65,10 +66,11 @@ struct Shared {
 #[derive(Debug)]
 struct Begun {
     level: Level,
-    omitted: Vec<Stage>,
+    /// In the order of [`Stage::ALL`].
+    omitted: [bool; Stage::ALL.len()],
     omits_managed_fields: bool,
     verb: String,
-    user: UserInfo,
+    user: Arc<Identity>,
     is_long: bool,
     about: Option<Mutex<ObjectRef>>,
 }
@@ -86,21 +88,20 @@ pub(crate) struct Begin<'a> {
 /// What came of it.
 #[derive(Debug, Default)]
 struct Came {
-    status: Option<Value>,
+    status: Option<Status>,
     object: Option<Box<RawValue>>,
 }
 
 impl Trail {
     /// Of a request that just came.
     pub(crate) fn new(audit: Arc<Audit>, head: &Parts, id: String) -> Self {
-        let agent = head.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok());
         Self(Arc::new(Shared {
             audit,
             id,
             received: Timestamp::now(),
-            uri: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            uri: head.uri.path_and_query().cloned(),
             sources: sources(&head.headers, head.extensions.get()),
-            agent: agent.unwrap_or_default().to_owned(),
+            agent: head.headers.get(header::USER_AGENT).cloned(),
             begun: OnceLock::new(),
             acts_as: OnceLock::new(),
             object: OnceLock::new(),
@@ -111,8 +112,8 @@ impl Trail {
     }
 
     /// It is known who asks for what.
-    pub(crate) fn begin(&self, begin: &Begin<'_>, user: &Identity) {
-        if self.is_told(begin, user.info()) {
+    pub(crate) fn begin(&self, begin: &Begin<'_>, user: &Arc<Identity>) {
+        if self.is_told(begin, user) {
             self.0.tell(Stage::RequestReceived, &Came::default());
         }
     }
@@ -132,25 +133,24 @@ impl Trail {
     }
 
     fn refuse_with(&self, begin: &Begin<'_>, error: &ApiError, message: &str) {
-        if self.is_told(begin, UserInfo::default()) {
+        if self.is_told(begin, &Arc::default()) {
             let status = json!({"metadata": {}, "message": message, "code": error.code()});
             self.end_with(Stage::ResponseStarted, status);
         }
     }
 
-    fn is_told(&self, begin: &Begin<'_>, user: UserInfo) -> bool {
+    fn is_told(&self, begin: &Begin<'_>, user: &Arc<Identity>) -> bool {
         let Begin { asked, version, is_long } = begin;
         let told = self.0.audit.policy.of(asked);
         if told.level == Level::None {
             return false;
         }
-        let omitted = Stage::ALL.into_iter().filter(|stage| told.omits(*stage)).collect();
         let begun = Begun {
             level: told.level,
-            omitted,
+            omitted: Stage::ALL.map(|stage| told.omits(stage)),
             omits_managed_fields: told.omits_managed_fields,
             verb: asked.verb.to_owned(),
-            user,
+            user: user.clone(),
             is_long: *is_long,
             about: asked.resource.map(|it| Mutex::new(ObjectRef::of(&it, version))),
         };
@@ -158,8 +158,8 @@ impl Trail {
     }
 
     /// Whom it acts as.
-    pub(crate) fn act_as(&self, identity: &Identity) {
-        self.0.acts_as.get_or_init(|| identity.info());
+    pub(crate) fn act_as(&self, identity: &Arc<Identity>) {
+        self.0.acts_as.get_or_init(|| identity.clone());
     }
 
     /// What plugins have to say, each thing once (Kubernetes: what is said first stays).
@@ -213,7 +213,7 @@ impl Trail {
     }
 
     fn end_with(&self, stage: Stage, status: Value) {
-        self.0.finish(stage, &Came { status: Some(status), object: None });
+        self.0.finish(stage, &Came { status: Some(Status::Whole(status)), object: None });
     }
 
     /// What came of a write that is carried out, even if nobody waits for the answer any more.
@@ -231,7 +231,7 @@ impl Trail {
         let Some(begun) = self.0.begun.get().filter(|_| is_told) else { return response };
         let code = response.status().as_u16();
         self.0.code.get_or_init(|| code);
-        let mut came = Came { status: Some(of_code(code)), object: None };
+        let mut came = Came { status: Some(Status::of_code(code)), object: None };
         if begun.is_long {
             self.0.tell(Stage::ResponseStarted, &came);
         }
@@ -242,7 +242,8 @@ impl Trail {
         }
         let wants = begun.level == Level::RequestResponse && begun.about.is_some();
         if is_json(&response) && (wants || code >= 400) {
-            response = self.read(response, &mut came, wants).await;
+            // Apart, or there would be room for it in the future of each request.
+            response = Box::pin(self.read(response, &mut came, wants)).await;
         }
         self.0.finish(Stage::ResponseComplete, &came);
         response
@@ -264,7 +265,7 @@ impl Trail {
                     told[field] = status[field].clone();
                 }
             }
-            came.status = Some(told);
+            came.status = Some(Status::Whole(told));
         }
         let omits = self.0.begun.get().is_some_and(|begun| begun.omits_managed_fields);
         came.object = wants.then(|| object(&bytes, omits)).flatten();
@@ -277,7 +278,7 @@ impl Trail {
 impl Drop for Shared {
     fn drop(&mut self) {
         if self.is_over.get().is_none() {
-            let status = self.code.get().copied().map(of_code);
+            let status = self.code.get().copied().map(Status::of_code);
             self.finish(Stage::ResponseComplete, &Came { status, object: None });
         }
     }
@@ -291,7 +292,7 @@ impl Shared {
     }
 
     fn tell(&self, stage: Stage, came: &Came) {
-        let Some(begun) = self.begun.get().filter(|it| !it.omitted.contains(&stage)) else {
+        let Some(begun) = self.begun.get().filter(|it| !it.omitted[stage as usize]) else {
             return;
         };
         let is_answered = stage != Stage::RequestReceived;
@@ -303,12 +304,12 @@ impl Shared {
             level: begun.level,
             audit_id: &self.id,
             stage,
-            request_uri: &self.uri,
+            request_uri: self.uri.as_ref().map_or("", PathAndQuery::as_str),
             verb: &begun.verb,
-            user: &begun.user,
-            impersonated_user: self.acts_as.get(),
+            user: (&*begun.user).into(),
+            impersonated_user: self.acts_as.get().map(|it| (&**it).into()),
             source_ips: &self.sources,
-            user_agent: &self.agent,
+            user_agent: self.agent.as_ref().and_then(|it| it.to_str().ok()).unwrap_or_default(),
             object_ref: about.as_deref(),
             response_status: came.status.as_ref(),
             request_object: self.object.get().map(|it| &**it).filter(|_| is_answered),
@@ -321,10 +322,6 @@ impl Shared {
             self.audit.tell(&line);
         }
     }
-}
-
-fn of_code(code: u16) -> Value {
-    json!({ "metadata": {}, "code": code })
 }
 
 /// A body, whatever form it has.

@@ -171,7 +171,7 @@ mod tests {
             send(server, events, batches, losses, closing)
         });
         for event in ["{}\n"; 7] {
-            sink.tell(event.into());
+            sink.tell(event.as_bytes());
         }
         end.cancel();
         let begun = Instant::now();
@@ -201,7 +201,7 @@ mod tests {
         let sink = Sink::begin("webhook", BUFFER, lost.clone(), move |events| {
             send(server, events, batches, losses, closing)
         });
-        sink.tell("{}\n".into());
+        sink.tell(b"{}\n");
         asked.subscribe().wait_for(|times| *times >= expected.0).await.unwrap();
         end.cancel();
         sink.ended().await;
