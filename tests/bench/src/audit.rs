@@ -1,13 +1,13 @@
 //! The same requests with and without an audit log, in turns on two servers. Each asks for rights all the same: RBAC is always on.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use crate::{
     Args,
     client::Client,
     load::{Measured, measure},
     objects::{self, PODS},
-    report::{Report, Row},
+    report::{Column, Report, Row},
     server::{Backing, Server},
 };
 
@@ -43,14 +43,18 @@ pub(crate) async fn run(args: &Args, backing: Backing) -> anyhow::Result<Report>
     }
     for what in [Work::Create, Work::Get, Work::Patch, Work::Delete] {
         let mut measured = [Vec::new(), Vec::new()];
+        let mut cpu = [Duration::ZERO; 2];
         report.step(format!("{what:?}"));
         for turn in 0..TURNS {
-            for (side, (_, clients)) in servers.iter_mut().enumerate() {
+            for (side, (server, clients)) in servers.iter_mut().enumerate() {
+                let before = server.cpu();
                 measured[side].push(what.measure(args.objects / TURNS, turn, clients).await?);
+                cpu[side] += server.cpu() - before;
             }
         }
-        for ((name, _), measured) in sides.iter().zip(measured) {
+        for (((name, _), measured), cpu) in sides.iter().zip(measured).zip(cpu) {
             let row = Row::new(format!("{what:?}, {name}")).load(&Measured::together(measured));
+            let row = row.cpu(Column::ServerCpu, cpu);
             report.add_beside(&format!("{what:?}, no audit"), row);
         }
     }
