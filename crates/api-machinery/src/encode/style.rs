@@ -88,7 +88,6 @@ pub(super) fn escape(c: char, text: &str) -> Cow<'static, str> {
     match code {
         _ if !named.is_empty() => named.into(),
         _ if is_printable(c) && !text.starts_with('\u{feff}') => c.to_string().into(),
-        0xa0 => "\\_".into(),
         ..=0xff => format!("\\x{code:02X}").into(),
         0x100..=0xffff => format!("\\u{code:04X}").into(),
         _ => format!("\\U{code:08X}").into(),
