@@ -384,24 +384,31 @@ fn purge_removes_what_is_ours_and_nothing_else() {
 
 const NETWORKS: &str = "set -euo pipefail; . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/networks.sh; ";
 
-/// In a network namespace of its own, where a bridge is the host's network.
+/// Whether ranges of a cluster fit on a host with these networks: the exit code, and what is said of it. In a network namespace of its own,
+/// where a bridge is the host's network.
+#[track_caller]
+fn check_fitting(networks: &str, (pods, services): (&str, &str), expected: (i32, &str)) {
+    let host = "ip link set lo up; ip link add lan type bridge; ip link set lan up; lan() { ip addr add $1 dev lan; }; \
+                ours() { ip link add $1 type bridge; ip link set $1 up; ip addr add $2 dev $1; }; ";
+    let fitting = format!("CLUSTER_CIDR={pods} SERVICE_CIDR={services}; {networks}; fitting give");
+    let script = format!("unshare --net bash <<'END'\n{NETWORKS}{host}{fitting}\nEND\n");
+    let (code, said) = StandIns::new(&[]).bash(&script);
+    assert_eq!(code, expected.0, "{networks}: {said}");
+    assert!(said.contains(expected.1) && said.is_empty() == expected.1.is_empty(), "{said}");
+}
+
+const USUAL: (&str, &str) = ("10.244.0.0/16", "10.96.0.0/16");
+const TWO: (&str, &str) = ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112");
+/// What there is of a cluster by now.
+const OURS: &str = "lan 192.0.2.1/24; ours mk8s12345678 10.244.0.1/24; ip addr add 10.96.0.10/32 dev lo; \
+                    ip route add 10.244.1.0/24 via 192.0.2.7 proto 138; ip route add blackhole 10.244.0.0/16 proto static; \
+                    ip route add blackhole 10.96.0.0/16 proto static";
+
 #[test]
 fn a_network_of_the_host_is_not_within_the_clusters() {
-    let folder = StandIns::new(&[]);
-    let host = "ip link set lo up; ip link add lan type bridge; ip link set lan up; \
-                lan() { ip addr add $1 dev lan; }; ours() { ip link add $1 type bridge; ip link set $1 up; ip addr add $2 dev $1; }; ";
-    let check = |networks: &str, (pods, services): (&str, &str), expected: (i32, &str)| {
-        let fitting =
-            format!("CLUSTER_CIDR={pods} SERVICE_CIDR={services}; {networks}; fitting give");
-        let script = format!("unshare --net bash <<'END'\n{NETWORKS}{host}{fitting}\nEND\n");
-        let (code, said) = folder.bash(&script);
-        assert_eq!(code, expected.0, "{networks}: {said}");
-        assert!(said.contains(expected.1) && said.is_empty() == expected.1.is_empty(), "{said}");
-    };
-    let usual = ("10.244.0.0/16", "10.96.0.0/16");
-    check(
+    check_fitting(
         "lan 10.244.7.2/24; lan 10.245.0.1/30",
-        usual,
+        USUAL,
         (
             1,
             "10.244.7.0/24 (lan) of this host lies within --cluster-cidr 10.244.0.0/16, so what \
@@ -409,76 +416,79 @@ fn a_network_of_the_host_is_not_within_the_clusters() {
         ),
     );
     // The last of its kind: from the first on, and past those of services.
-    check(
+    check_fitting(
         "lan 10.255.0.2/24; lan 10.0.0.2/16",
         ("10.255.0.0/16", "10.1.0.0/16"),
         (1, "give --cluster-cidr 10.2.0.0/16\n"),
     );
-    check("lan 10.96.0.0/16", usual, (1, "within --service-cidr 10.96.0.0/16"));
-    check(
+    check_fitting("lan 10.96.0.0/16", USUAL, (1, "within --service-cidr 10.96.0.0/16"));
+    check_fitting(
         "lan 192.0.2.1/24; ip route add 10.244.9.0/24 via 192.0.2.7",
-        usual,
+        USUAL,
         (1, "10.244.9.0/24 (lan)"),
     );
-    check("ip route add unreachable 10.244.9.9", usual, (1, "10.244.9.9 (unreachable)"));
+    check_fitting("ip route add unreachable 10.244.9.9", USUAL, (1, "10.244.9.9 (unreachable)"));
     // What is said of ways over several links, or by routers of IPv6, hides nothing that comes after it.
-    check(
+    check_fitting(
         "lan 192.0.2.1/24; ip route add default nexthop via 192.0.2.7 dev lan nexthop via 192.0.2.8 dev lan; \
          ip route add 10.244.9.0/24 via inet6 fe80::1 dev lan",
-        usual,
+        USUAL,
         (1, "10.244.9.0/24 (lan)"),
     );
-    check(
+    check_fitting(
         "lan 192.0.2.1/24; ip route add 10.244.9.0/24 nexthop via 192.0.2.7 dev lan nexthop via 192.0.2.8 dev lan",
-        usual,
+        USUAL,
         (1, "10.244.9.0/24 (several links)"),
     );
     // One of the host's own addresses, in a network that is larger than the range.
-    check("lan 10.244.0.5/8", usual, (1, "10.244.0.5 (lan)"));
+    check_fitting("lan 10.244.0.5/8", USUAL, (1, "10.244.0.5 (lan)"));
     let larger =
         "10.244.0.0/16 is a part of 10.0.0.0/8 (lan) of this host: what has an address there";
-    check("lan 10.0.0.5/8", usual, (0, larger));
-    // With ranges of IPv6 beside them.
-    let two = ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112");
-    check("lan 10.96.0.0/16", two, (1, "within --service-cidr 10.96.0.0/16"));
-    check("lan 192.0.2.1/24; ip addr add fd00:1::1/64 dev lan", two, (0, ""));
-    check(
+    check_fitting("lan 10.0.0.5/8", USUAL, (0, larger));
+    let known = "lan 10.244.7.2/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR";
+    check_fitting(known, USUAL, (0, "warning"));
+    check_fitting(OURS, USUAL, (0, ""));
+    check_fitting("ours weave 10.244.0.1/16", USUAL, (0, ""));
+    check_fitting(
+        "ours cni0 10.244.0.1/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR",
+        USUAL,
+        (0, ""),
+    );
+    check_fitting("ours cni0 10.244.0.1/24", USUAL, (1, "10.244.0.0/24 (cni0)"));
+    // Of another cluster.
+    check_fitting(OURS, ("10.244.0.0/14", "10.96.0.0/16"), (1, "10.244.0.0/16 (blackhole)"));
+}
+
+#[test]
+fn networks_of_ipv6_are_not_within_the_clusters_either() {
+    check_fitting("lan 10.96.0.0/16", TWO, (1, "within --service-cidr 10.96.0.0/16"));
+    check_fitting("lan 192.0.2.1/24; ip addr add fd00:1::1/64 dev lan", TWO, (0, ""));
+    check_fitting(
         "lan fd00:10:244:7::1/64; lan fd00:10:245::1/60; lan fd00:10:246:f0::1/124",
-        two,
+        TWO,
         (
             1,
             "fd00:10:244:7::/64 (lan) of this host lies within --cluster-cidr fd00:10:244::/56, so what \
              has an address there would not be reached: give --cluster-cidr 10.244.0.0/16,fd00:10:247::/56\n",
         ),
     );
-    check(
+    check_fitting(
         "lan 192.0.2.1/24; ip route add unreachable fd00:10:96::9",
         ("10.244.0.0/16,fd00:10:244::/56", "10.96.0.0/16,fd00:10:96::/112"),
         (1, "fd00:10:96::9 (unreachable) of this host lies within --service-cidr fd00:10:96::/112"),
     );
     let around = "fd00:10:96::/112 is a part of fd00:10::/32 (lan) of this host";
-    check(
+    check_fitting(
         "lan fd00:10::1/32",
         ("10.244.0.0/16,fd00:11::/56", "10.96.0.0/16,fd00:10:96::/112"),
         (0, around),
     );
-    let known = "lan 10.244.7.2/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR";
-    check(known, usual, (0, "warning"));
-    let left = "lan 192.0.2.1/24; ours mk8s12345678 10.244.0.1/24; ip addr add 10.96.0.10/32 dev lo; \
-                ip route add 10.244.1.0/24 via 192.0.2.7 proto 138; ip route add blackhole 10.244.0.0/16 proto static; \
-                ip route add blackhole 10.96.0.0/16 proto static";
-    check(left, usual, (0, ""));
     let left_of_two = format!(
-        "{left}; ip addr add fd00:10:244::1/64 dev mk8s12345678; ip addr add fd00:10:96::a/128 dev lo; \
+        "{OURS}; ip addr add fd00:10:244::1/64 dev mk8s12345678; ip addr add fd00:10:96::a/128 dev lo; \
          ip addr add 2001:db8::1/64 dev lan nodad; ip route add fd00:10:244:1::/64 via 2001:db8::7 proto 138; \
          ip route add blackhole fd00:10:244::/56 proto static; ip route add blackhole fd00:10:96::/112 proto static"
     );
-    check(&left_of_two, two, (0, ""));
-    check("ours weave 10.244.0.1/16", usual, (0, ""));
-    check("ours cni0 10.244.0.1/24; REMEMBERED[cluster-cidr]=$CLUSTER_CIDR", usual, (0, ""));
-    check("ours cni0 10.244.0.1/24", usual, (1, "10.244.0.0/24 (cni0)"));
-    // Of another cluster.
-    check(left, ("10.244.0.0/14", "10.96.0.0/16"), (1, "10.244.0.0/16 (blackhole)"));
+    check_fitting(&left_of_two, TWO, (0, ""));
 }
 
 #[test]
