@@ -62,7 +62,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10250)]
     pub port: u16,
     /// The Docker Engine
-    #[arg(long, default_value = "unix:///var/run/docker.sock")]
+    #[arg(long, value_name = "URL", default_value_t = docker::default_host())]
     pub docker_host: String,
     /// Image of the container that holds a pod's namespaces
     #[arg(long, default_value = "minik8s/pause:0.1")]

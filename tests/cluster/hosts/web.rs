@@ -57,6 +57,10 @@ pub(super) async fn populate(cluster: &Joined) {
             if ready == 9 { Ok(()) } else { Err(format!("{ready}")) }
         })
         .await;
+    for host in HOSTS {
+        let own = cluster.run(host, &["docker", "ps", "-q", "--filter", "name=k8s_main_"]);
+        assert_eq!(own.expect_ok().lines().count(), 3, "the pods of host {host} in its Docker");
+    }
 }
 
 pub(super) fn pod(app: &str, host: usize) -> Place {
