@@ -338,7 +338,9 @@ where
             };
             let def = call.info.def.clone();
             let answer = carry_out(state, call, passage, trail.as_ref()).await;
-            trail.iter().for_each(|trail| trail.annotate(feedback.take_annotations()));
+            trail
+                .iter()
+                .for_each(|trail| trail.annotate(feedback.take_annotations(trail.has_objects())));
             deprecated(&def, answer)
         }
     }
@@ -404,7 +406,7 @@ async fn carry_out(
         let _passage = passage;
         let performed = verbs::perform(&owned, &call).await;
         if let Some(trail) = told {
-            trail.annotate(call.feedback.take_annotations());
+            trail.annotate(call.feedback.take_annotations(trail.has_objects()));
             trail.performed(&performed);
         }
         representation::prepared(representation::wanted(media, performed?)).await

@@ -13,6 +13,8 @@ pub(crate) struct Feedback {
     warnings: Mutex<Warnings>,
     /// For the audit log.
     annotations: Mutex<BTreeMap<String, String>>,
+    /// The same where it is told what objects are.
+    contents: Mutex<BTreeMap<String, String>>,
     gone: CancellationToken,
 }
 
@@ -41,9 +43,18 @@ impl Feedback {
         self.annotations.lock().entry(key).or_insert(value);
     }
 
+    /// Tells it something of what is in the object, which is told only where objects are (the level `Request`).
+    pub(crate) fn annotate_with_content(&self, key: String, value: String) {
+        self.contents.lock().entry(key).or_insert(value);
+    }
+
     /// All that the audit log is to be told.
-    pub(crate) fn take_annotations(&self) -> BTreeMap<String, String> {
-        std::mem::take(&mut *self.annotations.lock())
+    pub(crate) fn take_annotations(&self, with_content: bool) -> BTreeMap<String, String> {
+        let mut all = std::mem::take(&mut *self.annotations.lock());
+        if with_content {
+            all.append(&mut self.contents.lock());
+        }
+        all
     }
 
     /// Cancelled when nobody waits for the answer any more.

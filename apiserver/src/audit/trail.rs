@@ -162,6 +162,11 @@ impl Trail {
         self.0.acts_as.get_or_init(|| identity.clone());
     }
 
+    /// Whether it is told what objects are.
+    pub(crate) fn has_objects(&self) -> bool {
+        self.0.begun.get().is_some_and(|begun| begun.level >= Level::Request)
+    }
+
     /// What plugins have to say, each thing once (Kubernetes: what is said first stays).
     pub(crate) fn annotate<K, V>(&self, annotations: impl IntoIterator<Item = (K, V)>)
     where

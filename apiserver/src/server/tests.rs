@@ -205,10 +205,13 @@ async fn a_connection_can_be_refused_before_anything_is_done_for_it() {
             let answer = server.service(Identity::admin()).handle(request).await;
             assert_eq!(answer.status(), if refused { 403 } else { 404 }, "{path}");
             let name = path.split_once('?').unwrap().0;
-            let seen = format!("validate Connect pods/{name} default/p by kubernetes-admin");
-            let [seen_options, asked] = &*recorder.take() else { panic!("asked once: {path}") };
-            assert_eq!(*asked, format!("{seen}: nothing over nothing"));
-            assert_eq!(serde_json::from_str::<Value>(seen_options).unwrap(), options);
+            let seen = format!("Connect pods/{name} default/p by kubernetes-admin");
+            let asked = recorder.take();
+            for (asked, phase) in asked.chunks(2).zip(["mutate", "validate"]) {
+                assert_eq!(asked[1], format!("{phase} {seen}: nothing over nothing"));
+                assert_eq!(serde_json::from_str::<Value>(&asked[0]).unwrap(), options);
+            }
+            assert_eq!(asked.len(), 4, "{path}");
         }
     }
 }

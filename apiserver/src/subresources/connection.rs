@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kubelet;
 use crate::{
-    admission::{Admission, Attributes, Operation},
+    admission::{Attributes, Operation},
     call::Call,
     respond::{self, Response},
     state::State,
@@ -49,7 +49,7 @@ const STREAMS: [(&str, &str); 4] =
 /// Leads the client's connection to the kubelet.
 pub(crate) async fn open(state: &State, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
-    admit(&state.admission, call, at).await?;
+    admit(state, call, at).await?;
     let pod = state.storage.get(at).await?.object;
     let namespace = at.namespace.unwrap_or_default();
     let path = match call.info.subresource {
@@ -81,13 +81,14 @@ pub(crate) async fn open(state: &State, call: &Call) -> Result<Response, ApiErro
     Ok(response)
 }
 
-async fn admit(admission: &Admission, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
+async fn admit(state: &State, call: &Call, at: Address<'_>) -> Result<(), ApiError> {
     if call.dry_run()? {
         return Err(ApiError::bad_request("dryRun is not supported"));
     }
     let options = connect_options(call);
     let attributes = call.attributes(Operation::Connect, at, "", None);
-    admission.validate(&Attributes { options: Some(&options), ..attributes }, None).await
+    let attributes = Attributes { options: Some(&options), ..attributes };
+    state.admission.admit(&state.storage, &attributes, None).await
 }
 
 /// The query as an object, as admission knows it.

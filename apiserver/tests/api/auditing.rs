@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     faulty::{Fate, Faulty, Op},
     harness::{Answer, Api, CONFIG_MAPS, JSON},
+    webhooks::{self, Hooks},
 };
 
 const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
@@ -247,6 +248,53 @@ async fn what_policies_have_to_say_is_told() {
         "message": "it has data", "policy": "p", "binding": "p", "expressionIndex": 1, "validationActions": ["Audit"],
     }]);
     assert_eq!(failure, expected);
+}
+
+#[tokio::test]
+async fn it_is_told_what_webhooks_changed_and_which_could_not_be_asked() {
+    let operations = json!([{"op": "add", "path": "/data/x", "value": "y"}]);
+    let change = operations.clone();
+    let hooks = Hooks::start(move |path, _| match path {
+        "add" => webhooks::patch(&change),
+        _ => json!({"allowed": true}),
+    })
+    .await;
+    let audited = Audited::by(
+        "- {level: Metadata, omitStages: [RequestReceived], verbs: [create], namespaces: [default]}\n\
+         - {level: Request, omitStages: [RequestReceived], verbs: [update]}\n",
+    )
+    .await;
+    let api = &audited.api;
+    let ignored = json!({"failurePolicy": "Ignore"});
+    let mutating = ["add", "same"].map(|path| hooks.webhook(path, json!({})));
+    webhooks::configure(api, "mutating", "m", &mutating).await;
+    let failing = hooks.webhook("failing", ignored);
+    webhooks::configure(api, "validating", "v", &[hooks.webhook("fine", json!({})), failing]).await;
+    let object = json!({"metadata": {"name": "m"}, "data": {"a": "b"}});
+    api.post(CONFIG_MAPS, &object).await.ok();
+    api.put(&format!("{CONFIG_MAPS}/m"), &object).await.ok();
+    let events = audited.events().await;
+    let told = |verb: &str, key: &str| {
+        let of_map =
+            |it: &&Value| it["verb"] == verb && it["objectRef"]["resource"] == "configmaps";
+        let event = events.iter().find(of_map).unwrap();
+        event["annotations"][key].as_str().map(str::to_owned)
+    };
+    let mutation = |index: usize| {
+        told("create", &format!("mutation.webhook.admission.k8s.io/round_0_index_{index}"))
+    };
+    let text = |webhook: &str, mutated: bool| {
+        Some(format!(
+            r#"{{"configuration":"m","webhook":"{webhook}.example.com","mutated":{mutated}}}"#
+        ))
+    };
+    assert_eq!([mutation(0), mutation(1)], [text("add", true), text("same", false)]);
+    let open = "failed-open.validating.webhook.admission.k8s.io/round_0_index_1";
+    assert_eq!(told("create", open).as_deref(), Some("failing.example.com"));
+    let patched = "patch.webhook.admission.k8s.io/round_0_index_0";
+    assert_eq!(told("create", patched), None);
+    let patch: Value = serde_json::from_str(&told("update", patched).unwrap()).unwrap();
+    assert_eq!((&patch["patch"], &patch["patchType"]), (&operations, &json!("JSONPatch")));
 }
 
 #[tokio::test]

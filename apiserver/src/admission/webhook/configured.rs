@@ -26,6 +26,8 @@ const IF_NEEDED: &str = "IfNeeded";
 #[derive(Debug)]
 pub(super) struct Hook {
     pub(super) name: String,
+    /// The name of the configuration that it is of.
+    pub(super) configuration: String,
     pub(super) criteria: Criteria,
     pub(super) conditions: Conditions,
     pub(super) ignores_failure: bool,
@@ -111,14 +113,18 @@ impl Known {
         });
         let mut configurations: Vec<Configuration> = read.collect();
         configurations.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        let webhooks = configurations.into_iter().flat_map(|it| it.webhooks);
-        webhooks.map(|webhook| Hook::of(webhook, self.may_patch, before)).collect()
+        let hooks = configurations.into_iter().flat_map(|Configuration { metadata, webhooks }| {
+            let name = metadata.name.unwrap_or_default();
+            webhooks.into_iter().map(move |it| Hook::of(it, &name, self.may_patch, before))
+        });
+        hooks.collect()
     }
 }
 
 impl Hook {
     fn of(
         Webhook { reinvocation_policy, common }: Webhook,
+        configuration: &str,
         may_patch: bool,
         before: &[Self],
     ) -> Self {
@@ -140,6 +146,7 @@ impl Hook {
             reinvokes: reinvocation_policy.as_deref() == Some(IF_NEEDED),
             expected: Expected { version: version.unwrap_or("v1"), may_patch },
             name: common.name,
+            configuration: configuration.to_owned(),
         }
     }
 }

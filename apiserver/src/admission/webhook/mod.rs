@@ -5,6 +5,7 @@
 mod caller;
 mod configured;
 mod review;
+mod turn;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 use self::{
     configured::{Configured, Hook},
     review::Verdict,
+    turn::Turn,
 };
 use super::{
     Attributes, Claim, Plugin, changed,
@@ -90,10 +92,14 @@ impl Webhooks {
     ) -> Result<(), ApiError> {
         // The state that each one has left.
         let mut left: Vec<Option<Value>> = vec![None; hooks.len()];
-        let mut value = value_of(object.as_deref())?;
+        let mut value = match attributes.options {
+            Some(options) => options.clone(),
+            None => value_of(object.as_deref())?,
+        };
         let before = value.clone();
-        for (hook, left) in hooks.iter().zip(&mut left) {
-            if self.change(hook, attributes, object.as_deref_mut(), &mut value).await? {
+        for (index, (hook, left)) in hooks.iter().zip(&mut left).enumerate() {
+            let turn = Turn { hook, round: 0, index };
+            if self.change(turn, attributes, object.as_deref_mut(), &mut value).await? {
                 *left = Some(value.clone()).filter(|_| hook.reinvokes);
             }
         }
@@ -104,9 +110,10 @@ impl Webhooks {
             plugin.mutate(attributes, object.as_deref_mut()).await?;
         }
         value = value_of(object.as_deref())?;
-        for (hook, left) in hooks.iter().zip(left) {
+        for (index, (hook, left)) in hooks.iter().zip(left).enumerate() {
             if left.is_some_and(|left| left != value) {
-                self.change(hook, attributes, object.as_deref_mut(), &mut value).await?;
+                let turn = Turn { hook, round: 1, index };
+                self.change(turn, attributes, object.as_deref_mut(), &mut value).await?;
             }
         }
         Ok(())
@@ -115,25 +122,32 @@ impl Webhooks {
     /// Lets one change the object; whether it was asked.
     async fn change(
         &self,
-        hook: &Hook,
+        turn: Turn<'_>,
         attributes: &Attributes<'_>,
         object: Option<&mut AnyObject>,
         value: &mut Value,
     ) -> Result<bool, ApiError> {
         let catalogue = self.catalogue.load();
         let old = value_of(attributes.old)?;
-        let Some(seen) = self.seen(&catalogue, hook, attributes, value, &old).await? else {
+        let Some(seen) = self.seen(&catalogue, turn.hook, attributes, value, &old).await? else {
             return Ok(false);
         };
-        let Some(verdict) = self.ask(hook, attributes, &seen).await? else { return Ok(true) };
-        let Some(patch) = verdict.patch else { return Ok(true) };
+        let patch = match self.ask(turn, attributes, &seen).await {
+            Ok(Some(Verdict { patch: Some(patch), .. })) => patch,
+            unchanged => {
+                turn.tell_mutation(attributes, false);
+                return unchanged.map(|_| true);
+            }
+        };
         let Some(object) = object else {
             return Err(ApiError::internal(format!(
                 "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
-                hook.name
+                turn.hook.name
             )));
         };
         let patched = patched(&seen, &patch).map_err(ApiError::internal)?;
+        turn.tell_mutation(attributes, patched != *seen.object);
+        turn.tell_patch(attributes, &patch);
         let patched = match std::ptr::eq(seen.def, attributes.at.def) {
             true => patched,
             false => self.storage.converted(patched, attributes.at.def).await?,
@@ -155,14 +169,13 @@ impl Webhooks {
             Some(options) => (options.clone(), Value::Null),
             None => (value_of(object)?, value_of(attributes.old)?),
         };
-        let asked = hooks.iter().map(|hook| {
-            let (catalogue, object, old) = (&catalogue, &object, &old);
-            async move {
-                match self.seen(catalogue, hook, attributes, object, old).await? {
-                    Some(seen) => self.ask(hook, attributes, &seen).await.map(drop),
-                    None => Ok(()),
-                }
-            }
+        let mut concerned = Vec::new();
+        for hook in hooks {
+            let seen = self.seen(&catalogue, hook, attributes, &object, &old).await?;
+            concerned.extend(seen.map(|seen| (hook, seen)));
+        }
+        let asked = concerned.iter().enumerate().map(|(index, (hook, seen))| async move {
+            self.ask(Turn { hook, round: 0, index }, attributes, seen).await.map(drop)
         });
         join_all(asked).await.into_iter().collect()
     }
@@ -196,10 +209,11 @@ impl Webhooks {
     /// Asks one: nothing comes of it if it can't be asked and is not that important.
     async fn ask(
         &self,
-        hook: &Hook,
+        turn: Turn<'_>,
         attributes: &Attributes<'_>,
         seen: &Seen<'_>,
     ) -> Result<Option<Verdict>, ApiError> {
+        let hook = turn.hook;
         let question = review::Question::of(attributes, seen);
         let called = hook.caller.call(self.storage.services(), &question, hook.expected);
         let answer = match attributes.sender {
@@ -215,6 +229,7 @@ impl Webhooks {
             Ok(verdict) => verdict,
             Err(why) if hook.ignores_failure => {
                 tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");
+                turn.tell_failed_open(attributes);
                 return Ok(None);
             }
             Err(why) => {

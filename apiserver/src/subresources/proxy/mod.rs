@@ -96,7 +96,7 @@ async fn admit(state: &State, request: Request<'_>) -> Result<(), ApiError> {
         sender: None,
         dry_run: false,
     };
-    state.admission.validate(&attributes, None).await
+    state.admission.admit(&state.storage, &attributes, None).await
 }
 
 /// The client's connection, if it wants another protocol on it.
