@@ -1,7 +1,9 @@
 //! A pod has a service account: the one called `default` if it names none. It is refused unless that account exists, and
 //! gets its token and image pull secrets (Kubernetes: `plugin/pkg/admission/serviceaccount`).
 
-use std::{sync::Arc, time::Duration};
+mod mountable_secrets;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use api_machinery::ApiError;
 use api_types::{
@@ -13,7 +15,7 @@ use api_types::{
     meta::ObjectMeta,
 };
 use async_trait::async_trait;
-use registry::AnyObject;
+use registry::{AnyObject, Subresource};
 
 use super::{Attributes, Claim, Operation, Plugin};
 use crate::{
@@ -21,6 +23,7 @@ use crate::{
     tokens::POD_SECONDS,
 };
 
+const ACCOUNTS: &str = "serviceaccounts";
 /// The account of who names none.
 const DEFAULT: &str = "default";
 /// Where clients look for their token.
@@ -62,12 +65,55 @@ impl Plugin for ServiceAccount {
         }
         Ok(Vec::new())
     }
+
+    async fn validate(
+        &self,
+        attributes: &Attributes<'_>,
+        object: Option<&AnyObject>,
+    ) -> Result<(), ApiError> {
+        let pod = object.filter(|_| self.must_exist).and_then(AnyObject::get::<Pod>);
+        let pod = pod.filter(|pod| !is_mirror(pod));
+        let Some(spec) = pod.and_then(|pod| pod.spec.as_ref()) else { return Ok(()) };
+        let what = match (attributes.operation, attributes.subresource) {
+            (Operation::Create, None) => Cow::Borrowed(spec),
+            (Operation::Update, Some(Subresource::EphemeralContainers)) => Cow::Owned(PodSpec {
+                ephemeral_containers: spec.ephemeral_containers.clone(),
+                ..PodSpec::default()
+            }),
+            _ => return Ok(()),
+        };
+        let name = spec.service_account_name.as_deref().unwrap_or(DEFAULT);
+        let account = self.limiting(attributes.at.namespace, name).await?;
+        match account.and_then(|account| mountable_secrets::misuse(&account, &what)) {
+            Some(why) => Err(attributes.forbidden(&why)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl ServiceAccount {
+    /// The account, if it limits its pods. Hardly any does, which is seen without decoding it.
+    async fn limiting(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Account>, ApiError> {
+        let catalogue = self.catalogue.load();
+        let key = catalogue.find("", "v1", ACCOUNTS).map(|def| def.key(namespace, name));
+        let cached = key.and_then(|key| self.storage.cache().get(&key));
+        if cached
+            .is_some_and(|it| it.object.as_ref().is_ok_and(|it| !mountable_secrets::is_said(it)))
+        {
+            return Ok(None);
+        }
+        let objects = Objects { catalogue: &self.catalogue, storage: &self.storage };
+        let account: Option<Account> = objects.find(ACCOUNTS, namespace, name).await?;
+        Ok(account.filter(mountable_secrets::are_enforced))
+    }
+
     async fn account(&self, namespace: &str, name: &str) -> Result<Option<Account>, ApiError> {
         let objects = Objects { catalogue: &self.catalogue, storage: &self.storage };
-        let find = || objects.find("serviceaccounts", Some(namespace), name);
+        let find = || objects.find(ACCOUNTS, Some(namespace), name);
         let looks = if name == DEFAULT { LOOKS } else { 1 };
         for _ in 1..looks {
             if let Some(account) = find().await? {
