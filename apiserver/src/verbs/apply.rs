@@ -8,9 +8,9 @@ use api_machinery::{
         self as machinery, Applied, Conflict, Conflicts, FieldSet, Manager, Managers, Rules,
     },
 };
-use api_types::jiff::Timestamp;
-use registry::Subresource;
-use serde_json::{Value, json};
+use api_types::{api::autoscaling::v1::Scale, jiff::Timestamp};
+use registry::{ResourceDef, Subresource, scale};
+use serde_json::{Map, Value, json};
 
 use super::{
     change, create,
@@ -64,11 +64,11 @@ impl<'c> Configuration<'c> {
     fn of(call: &'c Call) -> Result<Self, ApiError> {
         let decoded = body::applied(&call.headers, &call.body)?;
         let faults = decoded.faults().iter().map(|fault| format!("{CONVERTING}{fault}")).collect();
-        let value = decoded.value;
+        let mut value = decoded.value;
         let kind = &call.info.def.names.kind;
-        if call.info.subresource.is_some_and(|s| s != Subresource::Status) {
+        if !matches!(call.info.subresource, None | Some(Subresource::Status | Subresource::Scale)) {
             return Err(ApiError::unsupported_media_type(format!(
-                "only a {kind} and its status can be applied: use another patch for this subresource"
+                "only a {kind}, its status and its scale can be applied: use another patch for this subresource"
             )));
         }
         if !value["metadata"]["managedFields"].is_null() {
@@ -79,6 +79,9 @@ impl<'c> Configuration<'c> {
                 "error decoding patch: an applied configuration names its apiVersion and kind: {}, {kind}",
                 call.info.def.api_version()
             )));
+        }
+        if call.info.subresource == Some(Subresource::Scale) {
+            value = of_scale(&call.info.def, &value)?;
         }
         machinery::check(&value, call.info.def.shapes().root()).map_err(|misfit| {
             let at = [call.info.namespace.as_deref(), call.info.name.as_deref()];
@@ -121,6 +124,9 @@ impl<'c> Configuration<'c> {
         let Applied { mut object, managers } =
             applied.map_err(|conflicts| self.refusal(&conflicts))?;
         self.note_last_applied(&mut object);
+        if self.call.info.subresource == Some(Subresource::Scale) {
+            object = scale::get(&self.call.info.def.scale, &object)?;
+        }
         let mut given = self.call.decode(object, self.faults.clone(), Some(live))?;
         if self.value["metadata"]["resourceVersion"].is_null() {
             given.object.metadata_mut().resource_version = None;
@@ -162,9 +168,8 @@ impl<'c> Configuration<'c> {
     fn note_last_applied(&self, object: &mut Value) {
         let annotations =
             object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
-        let Some(annotations) = annotations.filter(|_| self.manager.name == KUBECTL) else {
-            return;
-        };
+        let is_kubectls = self.manager.name == KUBECTL && self.manager.subresource.is_empty();
+        let Some(annotations) = annotations.filter(|_| is_kubectls) else { return };
         let Some(note) = annotations.get_mut(LAST_APPLIED) else { return };
         let mut noted = self.value.clone();
         if let Some(own) = noted.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
@@ -203,6 +208,28 @@ impl<'c> Configuration<'c> {
         causes.fold(ApiError::new(409, "Conflict", message), |error, (whose, path)| {
             error.because("FieldManagerConflict", format!("conflict with {whose}"), path)
         })
+    }
+}
+
+/// The configuration of an object that sets what a Scale does (Kubernetes: `ScaleHandler`).
+fn of_scale(def: &ResourceDef, given: &Value) -> Result<Value, ApiError> {
+    let registry::Decoded { object, unknown } = scale::decode(given)?;
+    if let Some(field) = unknown.first() {
+        let why =
+            format!("failed to create typed patch object: .{field}: field not declared in schema");
+        return Err(ApiError::bad_request(why));
+    }
+    let named = ["name", "namespace", "uid", "resourceVersion"];
+    let named = named.map(|name| (name.to_owned(), given["metadata"][name].clone()));
+    let metadata: Map<_, _> = named.into_iter().filter(|(_, value)| !value.is_null()).collect();
+    let object_alone = json!({
+        "apiVersion": def.api_version(), "kind": def.names.kind, "metadata": metadata,
+    });
+    match object.get::<Scale>() {
+        Some(wanted) if !given["spec"]["replicas"].is_null() => {
+            scale::set(&def.scale, &object_alone, wanted)
+        }
+        _ => Ok(object_alone),
     }
 }
 

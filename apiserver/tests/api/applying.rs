@@ -222,6 +222,27 @@ async fn a_scale_takes_the_replicas_over() {
 }
 
 #[tokio::test]
+async fn a_scale_can_be_applied() {
+    let api = Api::start().await;
+    let path = format!("{DEPLOYMENTS}/web");
+    apply(&api, &path, "fieldManager=one", &whole(Some(2))).await.ok();
+    let scale = |replicas: i32| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": replicas}});
+    let of_scale = format!("{path}/scale");
+    let refused = apply(&api, &of_scale, "fieldManager=two", &scale(3)).await;
+    let message = refused.fails(409, "Conflict");
+    assert_eq!(message, r#"Apply failed with 1 conflict: conflict with "one": .spec.replicas"#);
+    let applied = apply(&api, &of_scale, "fieldManager=two&force=true", &scale(3)).await.ok();
+    assert_eq!((&applied["kind"], &applied["spec"]["replicas"]), (&json!("Scale"), &json!(3)));
+    let object = api.get(&path).await.ok();
+    assert_eq!(object["spec"]["replicas"], 3);
+    assert_eq!(fields(&object, "two"), json!({"f:spec": {"f:replicas": {}}}));
+    assert_eq!(fields(&object, "one")["f:spec"]["f:replicas"], Value::Null);
+    let mut strange = scale(3);
+    strange["spec"]["replica"] = json!(1);
+    apply(&api, &of_scale, "fieldManager=two", &strange).await.fails(400, "BadRequest");
+}
+
+#[tokio::test]
 async fn the_status_has_its_own_managers() {
     let api = Api::start().await;
     let path = format!("{PODS}/p");
