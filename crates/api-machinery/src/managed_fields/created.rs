@@ -144,8 +144,8 @@ impl<'de> Visitor<'de> for Below<'_> {
         let from = self.written.len();
         self.open();
         let mut named = Vec::new();
-        while let Some(item) = items.next_element::<Box<RawValue>>()? {
-            named.extend(self.shape.element_of(&item).map(|element| (element, item)));
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            named.extend(self.shape.element_of(item).map(|element| (element, item)));
         }
         // Of elements that can't be told apart only the first counts.
         named.sort_by(|(a, _), (b, _)| a.cmp(b));

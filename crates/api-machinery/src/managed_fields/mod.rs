@@ -5,6 +5,7 @@
 
 mod created;
 mod field_set;
+mod key_fields;
 mod lists;
 mod managers;
 mod shape;

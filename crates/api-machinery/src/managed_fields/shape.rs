@@ -1,13 +1,10 @@
 //! What of an object is owned field by field, element by element, or as a whole: told by the schema of its kind.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{field_set::PathElement, lists};
+use super::{field_set::PathElement, key_fields, lists};
 
 /// The shapes of a kind and of all that it uses.
 #[derive(Debug)]
@@ -162,21 +159,11 @@ impl<'s> Shape<'s> {
     /// The same of an element in JSON.
     pub(super) fn element_of(self, json: &RawValue) -> Option<PathElement> {
         let value = match self.kind() {
-            Kind::List(keys, _) => only(keys, json)?,
+            Kind::List(keys, _) => key_fields::of(keys, json)?,
             _ => serde_json::from_str(json.get()).ok()?,
         };
         self.element(&value)
     }
-}
-
-/// An object with none but its key fields. `None` if it is no object.
-fn only(keys: &[KeyField], json: &RawValue) -> Option<Value> {
-    let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(json.get()).ok()?;
-    let value = |key: &KeyField| {
-        let value = serde_json::from_str(fields.get(&*key.name)?.get()).ok()?;
-        Some((key.name.clone(), value))
-    };
-    Some(Value::Object(keys.iter().filter_map(value).collect()))
 }
 
 /// Shapes so far.
