@@ -36,7 +36,7 @@ use crate::{
     query::{Query, ReadAt},
     rbac::{Action, is_program},
     representation,
-    request::{self, Target, Verb},
+    request::{self, RequestInfo, Target, Verb},
     respond::{self, Response},
     state::State,
     subresources::proxy,
@@ -279,19 +279,10 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let Head { parts, target, identity, audit_id, trail, .. } = head;
+    let Head { parts, identity, audit_id, trail, .. } = head;
     let caller = caller(state, connection, head).await?;
     let identity = identity.get_or_init(|| caller);
-    let method = &parts.method;
-    let (target, query) = match target {
-        Ok(parsed) => parsed,
-        // Who may not even ask learns nothing about what there is.
-        Err(_) if identity.is_anonymous() => return Err(ApiError::unauthorized()),
-        Err(error) => {
-            authorize_unknown(&state.authorizer, identity, method, &parts.uri)?;
-            return Err(error.clone());
-        }
-    };
+    let (target, query) = known(state, identity, head)?;
     let request = passage::Request { identity, target, query, parts };
     let patience = head.patience(state.config.request_timeout);
     let passage = passage::enter(state, request, patience, &head.flow).await?;
@@ -299,7 +290,7 @@ where
     trail.iter().for_each(|trail| trail.decided(&permitted));
     permitted?;
     match target {
-        Target::NonResource(_) if !matches!(*method, Method::GET | Method::HEAD) => {
+        Target::NonResource(_) if !matches!(parts.method, Method::GET | Method::HEAD) => {
             Err(ApiError::method_not_allowed())
         }
         Target::NonResource(what) => {
@@ -322,28 +313,66 @@ where
                 _ => Bytes::new(),
             };
             trail.iter().for_each(|trail| trail.bring(&parts.headers, &bytes));
-            let feedback = Arc::<Feedback>::default();
-            let is_watch = info.verb == Verb::Watch;
-            let (headers, subresource) = (&parts.headers, info.subresource);
-            let presentation = Presentation::of(headers, query, &info.def, subresource, is_watch)?;
-            let call = Call {
-                identity: identity.clone(),
-                info: info.clone(),
-                query: query.clone(),
-                presentation,
-                headers: parts.headers.clone(),
-                feedback: feedback.clone(),
-                upgrade: parts.extensions.get().cloned(),
-                body: bytes,
-            };
-            let def = call.info.def.clone();
-            let answer = carry_out(state, call, passage, trail.as_ref()).await;
-            trail
-                .iter()
-                .for_each(|trail| trail.annotate(feedback.take_annotations(trail.has_objects())));
-            deprecated(&def, answer)
+            let call = call(identity, parts, (info, query), bytes)?;
+            on_resource(state, call, passage, trail.as_ref()).await
         }
     }
+}
+
+fn call(
+    identity: &Arc<Identity>,
+    parts: &Parts,
+    (info, query): (&RequestInfo, &Query),
+    body: Bytes,
+) -> Result<Call, ApiError> {
+    let is_watch = info.verb == Verb::Watch;
+    Ok(Call {
+        identity: identity.clone(),
+        info: info.clone(),
+        query: query.clone(),
+        presentation: Presentation::of(
+            &parts.headers,
+            query,
+            &info.def,
+            info.subresource,
+            is_watch,
+        )?,
+        headers: parts.headers.clone(),
+        feedback: Arc::default(),
+        upgrade: parts.extensions.get().cloned(),
+        body,
+    })
+}
+
+/// What comes of it is told, whatever it is.
+async fn on_resource(
+    state: &Arc<State>,
+    call: Call,
+    passage: Passage,
+    trail: Option<&Trail>,
+) -> Result<Response, ApiError> {
+    let (def, feedback) = (call.info.def.clone(), call.feedback.clone());
+    let answer = carry_out(state, call, passage, trail).await;
+    if let Some(trail) = trail {
+        trail.annotate(feedback.take_annotations(trail.has_objects()));
+    }
+    deprecated(&def, answer)
+}
+
+/// What is asked for. Who may not even ask learns nothing about what there is.
+fn known<'h>(
+    state: &State,
+    identity: &Identity,
+    head: &'h Head,
+) -> Result<(&'h Target, &'h Query), ApiError> {
+    let error = match &head.target {
+        Ok((target, query)) => return Ok((target, query)),
+        Err(_) if identity.is_anonymous() => return Err(ApiError::unauthorized()),
+        Err(error) => error,
+    };
+    let Parts { method, uri, .. } = &head.parts;
+    authorize_unknown(&state.authorizer, identity, method, uri)?;
+    Err(error.clone())
 }
 
 /// Why the identity may do it; fails with 403 unless it may. A node may have been told of a pod by another server: this one catches up
