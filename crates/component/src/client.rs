@@ -1,9 +1,10 @@
 //! The client of the API server.
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use futures::FutureExt;
+use http::{HeaderValue, header};
 use kube::{
     Client, Config,
     client::ClientBuilder,
@@ -68,7 +69,16 @@ pub async fn config(args: &ClientArgs) -> anyhow::Result<Config> {
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = None;
+    config.headers.extend(agent().map(|agent| (header::USER_AGENT, agent)));
     Ok(config)
+}
+
+/// As objects tell of their managers: the name by which this program was called.
+fn agent() -> Option<HeaderValue> {
+    let called = PathBuf::from(env::args_os().next()?);
+    let name = called.file_name()?.to_str()?;
+    let version = env!("CARGO_PKG_VERSION");
+    HeaderValue::from_str(&format!("{name}/v{version} (minik8s)")).ok()
 }
 
 async fn from_file(path: &PathBuf) -> anyhow::Result<Config> {
