@@ -27,13 +27,24 @@ use api_types::minik8s::{Dns, Function, GpuJob, Workflow, WorkflowRun};
 use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 
-use crate::frame::{Informer, Label, ObjectKey, Term, View, Watched};
+use crate::frame::{Fault, Informer, Label, ObjectKey, Term, View, Watched};
 use crate::{owners, pods};
 
 /// A kind whose objects select others of their namespace.
 pub trait Selecting: Watched {
     /// The selector; `None` if it is invalid, or empty, which must not mean everything.
     fn selector(&self) -> Option<LabelSelector>;
+}
+
+/// What is wrong with an object that has no such selector.
+#[derive(Debug, thiserror::Error)]
+#[error("the selector selects nothing")]
+pub(crate) struct SelectsNothing;
+
+impl Fault for SelectsNothing {
+    fn may_pass(&self) -> bool {
+        false
+    }
 }
 
 /// A kind whose objects are found by their labels and their controller.

@@ -28,10 +28,10 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::frame::{
-    Change, Controller, Error, Fault, Informer, Next, ObjectKey, Registered, Step, WorkQueue,
+    Change, Controller, Error, Informer, Next, ObjectKey, Registered, Step, WorkQueue,
 };
 use crate::history::{self, History, REVISION_LABEL, Revisions};
-use crate::indexes::Selecting;
+use crate::indexes::{Selecting, SelectsNothing};
 use crate::informers::Informers;
 use crate::pod_control::{self, Claims, PodControl};
 use crate::pods;
@@ -94,16 +94,6 @@ struct DaemonSets {
     pods: Claims<DaemonSet, Pod>,
     history: History<DaemonSet>,
     backoff: Mutex<Backoff>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the selector selects nothing")]
-struct SelectsNothing;
-
-impl Fault for SelectsNothing {
-    fn may_pass(&self) -> bool {
-        false
-    }
 }
 
 #[async_trait::async_trait]

@@ -24,9 +24,8 @@ use serde_json::json;
 use crate::adoption;
 use crate::clock::Clock;
 use crate::context::Context;
-use crate::frame::{
-    Change, Controller, Error, Fault, Next, ObjectKey, Registered, Step, WorkQueue,
-};
+use crate::frame::{Change, Controller, Error, Next, ObjectKey, Registered, Step, WorkQueue};
+use crate::indexes::SelectsNothing;
 use crate::informers::Informers;
 use crate::owners::controller_of;
 use crate::pod_control::{self, Claims, PodControl, pod_of, victims};
@@ -114,16 +113,6 @@ impl<K: Replicated> Controller for ReplicaSets<K> {
 
 fn active(pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
     pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect()
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the selector selects nothing")]
-struct SelectsNothing;
-
-impl Fault for SelectsNothing {
-    fn may_pass(&self) -> bool {
-        false
-    }
 }
 
 /// How many pods are missing, and how many are too many. What is promised may never come, so nothing is deleted for it.

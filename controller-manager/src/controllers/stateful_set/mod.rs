@@ -31,7 +31,7 @@ use crate::frame::{
     code, reason,
 };
 use crate::history::{self, History, Revisions};
-use crate::indexes::Selecting;
+use crate::indexes::{Selecting, SelectsNothing};
 use crate::informers::Informers;
 use crate::pod_control::{self, Claims, PodControl};
 use identity::Version;
@@ -72,16 +72,6 @@ struct StatefulSets {
     statuses: Expectations,
     /// The same of claims whose owners were changed.
     claim_owners: Expectations,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("the selector selects nothing")]
-struct SelectsNothing;
-
-impl Fault for SelectsNothing {
-    fn may_pass(&self) -> bool {
-        false
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
