@@ -198,7 +198,7 @@ impl Rig {
         for (family, name) in SLICES.into_iter().enumerate() {
             let slice: EndpointSlice = serde_json::from_value(json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "web"}},
-                "addressType": ["IPv4", "IPv6"][family],
+                "addressType": (["IPv4", "IPv6"][family]),
                 "endpoints": self.endpoints(family, &[1, 2, 3]),
                 "ports": [{"port": 8080, "protocol": "TCP"}],
             }))

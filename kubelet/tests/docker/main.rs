@@ -193,7 +193,7 @@ async fn a_container_runs_ends_and_is_found_by_its_labels() {
     assert_eq!((found.hash.as_str(), found.sandbox_id.as_str()), ("h", sandbox.as_str()));
     let pause = node.find(&pod, &sandbox).await;
     assert!(pause.is_sandbox() && pause.is_running());
-    assert_eq!(pause.address.map(|ip| ip.to_string()), Some(address));
+    assert_eq!(pause.addresses.map(|it| it.v4.to_string()), Some(address));
     assert_eq!(node.runtime.summary().await.unwrap().len(), 2);
 }
 

@@ -244,7 +244,7 @@ fn a_pod_is_reached_at_once_when_it_has_another_sandbox() {
         bridge.attach(&other.of("other")).await.unwrap();
         for _ in 0..2 {
             let sandbox = Sandbox::start();
-            let address = bridge.attach(&sandbox.of("a")).await.unwrap();
+            let address = bridge.attach(&sandbox.of("a")).await.unwrap().v4;
             let ping = format!("busybox ping -c 1 -W 5 {address}");
             sh(&ping);
             sh(&format!("nsenter -t {} -n {ping}", other.pid()));

@@ -76,7 +76,10 @@ impl Load {
     async fn on_each(&self, endpoint: SocketAddrV4, report: &mut Report) {
         let what = format!("{} at once, {}", self.clients, self.connection);
         let bare = format!("bare {what}");
-        let measure = async |report: &mut Report| Ok(report.add(self.on(&bare, endpoint).await?));
+        let measure = async |report: &mut Report| {
+            report.add(self.on(&bare, endpoint).await?);
+            Ok(())
+        };
         report.part(&bare, measure).await;
         for mode in MODES {
             let what = format!("{mode} {what}");
