@@ -508,6 +508,8 @@ proptest! {
         prop_assert_eq!(a.union(&b), b.union(&a));
         prop_assert_eq!(a.intersection(&b), a.difference(&a.difference(&b)));
         prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
+        prop_assert_eq!(a.is_within(&b), a.difference(&b).is_empty());
+        prop_assert!(a.is_within(&a.union(&b)));
         prop_assert_eq!(FieldSet::of_fields_v1(&a.to_fields_v1()), Some(a));
     }
 }

@@ -123,6 +123,15 @@ impl FieldSet {
         self.children.get(element)
     }
 
+    /// Whether all of it is in another.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let is_below = |(element, below): (&PathElement, &Self)| {
+            other.children.get(element).is_some_and(|others| below.is_within(others))
+        };
+        self.members.is_subset(&other.members) && self.children.iter().all(is_below)
+    }
+
     /// Adds what is in another.
     pub fn extend(&mut self, other: Self) {
         self.members.extend(other.members);

@@ -61,7 +61,9 @@ pub fn apply(
     let merged = merge(live, config, shape);
     let mut managers = managers.clone();
     managers.unite(manager);
-    let (last, given) = (managers.get(manager).cloned(), set_of(config, shape));
+    let given = set_of(config, shape);
+    // Of what is applied again nothing goes.
+    let last = managers.get(manager).filter(|last| !last.is_within(&given)).cloned();
     let object = match last {
         Some(last) => {
             // Whatever version of the kind they name it in.
