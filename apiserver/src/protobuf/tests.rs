@@ -158,14 +158,14 @@ fn an_event_is_a_frame_around_an_object_in_its_envelope() {
 
 #[test]
 fn fields_are_put_in_order_however_they_come() {
-    let text = r#"{"status":null,"frog":[{}],"spec":{"nodeName":"n","volumes":[{"emptyDir":{},"name":"v"}],"nodeName":"m",
+    let text = r#"{"status":null,"frog":[{}],"spec":{"nodeName":"n","schedulerName":"s","volumes":[{"emptyDir":{},"name":"v"}],"nodeName":"m",
         "containers":[{"livenessProbe":{"periodSeconds":1,"exec":{"command":["a"]}},"name":"c"}]},"metadata":{"name":"a"}}"#;
     let value = json!({
         "metadata": {"name": "a"},
         "spec": {
             "volumes": [{"name": "v", "emptyDir": {}}],
             "containers": [{"name": "c", "livenessProbe": {"exec": {"command": ["a"]}, "periodSeconds": 1}}],
-            "nodeName": "n",
+            "nodeName": "n", "schedulerName": "s",
         },
     });
     let metadata = json!({});
