@@ -336,6 +336,29 @@ fn a_rule_says_what_it_has_to_say() {
 }
 
 #[test]
+fn a_default_keeps_the_rules() {
+    let few = json!([{"rule": "self < 3", "message": "too many"}]);
+    let number = json!({"type": "integer", "x-kubernetes-validations": few});
+    let with = |schema: &Value, default: Value| {
+        let mut schema = schema.clone();
+        schema["default"] = default;
+        json!({"type": "object", "properties": {"a": schema}})
+    };
+    check_schema(&with(&number, json!(2)), &[]);
+    check_schema(&with(&number, json!(5)), &[".properties[a].default: Invalid value: 5: too many"]);
+    let outer = json!({"type": "object", "properties": {"n": number}});
+    check_schema(
+        &with(&outer, json!({"n": 5})),
+        &[".properties[a].default.n: Invalid value: 5: too many"],
+    );
+    let list = json!({"type": "array", "maxItems": 9, "items": with(&number, json!(5))});
+    check_schema(
+        &json!({"type": "object", "properties": {"l": list}}),
+        &[".properties[l].items.properties[a].default: Invalid value: 5: too many"],
+    );
+}
+
+#[test]
 fn rules_are_expressions_about_what_the_schema_has() {
     let rules = ".x-kubernetes-validations";
     let shown = |rule: &str, expression: &str| {

@@ -6,7 +6,7 @@ use api_machinery::{FieldErrors, FieldPath};
 use expressions::{Budget, EvaluationError, Key, REQUEST_LIMIT, Type, Value, Variables};
 use serde_json::Value as Json;
 
-use super::{rule::Rule, tree::Rules};
+use super::{rule::Rule, tree::Rules, types};
 
 /// How many faults are told of, and with how much.
 const MOST_FAULTS: usize = 100;
@@ -20,15 +20,12 @@ impl Rules {
     /// Adds the faults of an object. What is as in `old` is none, unless a rule compares both.
     pub(crate) fn check(&self, object: &Json, old: Option<&Json>, errors: &mut FieldErrors) {
         let type_ = self.values.as_ref().unwrap_or(&Type::Dyn);
-        let (value, old_value) =
-            (Value::typed(object, type_), old.map(|old| Value::typed(old, type_)));
-        let now = State { json: object, value: &value };
-        let old = old.zip(old_value.as_ref()).map(|(json, value)| State { json, value });
-        let compared = Compared::of(object, old);
-        let mut check =
-            Check { errors, budget: Budget::new(REQUEST_LIMIT), told: 0, room: MOST_TOLD };
-        let root = Node { now, old, compared: &compared };
-        let _ended = check.value(self, &root, &FieldPath::default());
+        let _ended = Check::new(errors).whole(self, (object, old), type_, &FieldPath::default());
+    }
+
+    /// Adds the faults of the defaults that a schema has, whose rules these are.
+    pub(crate) fn check_defaults(&self, schema: &Json, path: &FieldPath, errors: &mut FieldErrors) {
+        let _ended = Check::new(errors).defaults(self, schema, path);
     }
 }
 
@@ -75,7 +72,46 @@ struct Check<'a> {
     room: usize,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(errors: &'a mut FieldErrors) -> Self {
+        Self { errors, budget: Budget::new(REQUEST_LIMIT), told: 0, room: MOST_TOLD }
+    }
+
+    fn whole(
+        &mut self,
+        rules: &Rules,
+        (object, old): (&Json, Option<&Json>),
+        type_: &Type,
+        path: &FieldPath,
+    ) -> Result<(), Ended> {
+        let (value, old_value) =
+            (Value::typed(object, type_), old.map(|old| Value::typed(old, type_)));
+        let now = State { json: object, value: &value };
+        let old = old.zip(old_value.as_ref()).map(|(json, value)| State { json, value });
+        let compared = Compared::of(object, old);
+        self.value(rules, &Node { now, old, compared: &compared }, path)
+    }
+
+    /// All together may cost what an object may.
+    fn defaults(&mut self, rules: &Rules, schema: &Json, path: &FieldPath) -> Result<(), Ended> {
+        if let Some(default) = schema.get("default") {
+            let type_ = types::of(schema, types::is_embedded(schema)).unwrap_or(Type::Dyn);
+            self.whole(rules, (default, None), &type_, &path.child("default"))?;
+        }
+        for (name, rules) in &rules.fields {
+            let path = path.child("properties").key(name);
+            self.defaults(rules, &schema["properties"][name], &path)?;
+        }
+        for (keyword, rules) in
+            [("additionalProperties", &rules.additional), ("items", &rules.items)]
+        {
+            if let Some(rules) = rules {
+                self.defaults(rules, &schema[keyword], &path.child(keyword))?;
+            }
+        }
+        Ok(())
+    }
+
     fn value(&mut self, rules: &Rules, node: &Node<'_>, path: &FieldPath) -> Result<(), Ended> {
         if node.now.json.is_null() {
             return Ok(());

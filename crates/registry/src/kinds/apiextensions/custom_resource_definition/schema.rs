@@ -48,6 +48,11 @@ pub(super) fn check(schema: &Value, path: &FieldPath, errors: &mut FieldErrors) 
         defaults(schema, path, &mut values, &mut faults);
         faults.extend(Rules::faults(schema, path));
     }
+    if faults.is_empty()
+        && let Ok(Some(rules)) = Rules::of(schema, path)
+    {
+        rules.check_defaults(schema, path, &mut faults);
+    }
     errors.extend(faults);
 }
 
