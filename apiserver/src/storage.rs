@@ -79,14 +79,16 @@ impl Stored {
 
     /// All of it.
     pub(crate) fn whole(&self) -> Value {
-        let mut object = self.object.clone();
-        let managed_fields =
-            self.managed_fields.as_deref().map(|it| serde_json::from_str(it.get()));
-        if let Some(Ok(managed_fields)) = managed_fields {
-            object["metadata"]["managedFields"] = managed_fields;
-        }
-        object
+        whole(self.object.clone(), self.managed_fields.as_deref())
     }
+}
+
+/// An object with what it says of who manages its fields.
+pub(crate) fn whole(mut object: Value, managed_fields: Option<&RawValue>) -> Value {
+    if let Some(Ok(managed_fields)) = managed_fields.map(|it| serde_json::from_str(it.get())) {
+        object["metadata"]["managedFields"] = managed_fields;
+    }
+    object
 }
 
 /// Names one object.

@@ -4,7 +4,7 @@ use api_machinery::ApiError;
 use api_types::{jiff::Timestamp, meta::DeleteOptions};
 use http::StatusCode;
 use registry::Deletion;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     admission::{Attributes, Operation},
@@ -13,7 +13,7 @@ use crate::{
     encoded,
     respond::{self, Response},
     state::WritePath,
-    storage::{Address, Stored, WriteError},
+    storage::{Address, Stored, WriteError, whole},
 };
 
 /// The option that removes what can't be read.
@@ -22,10 +22,20 @@ const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 /// What became of an object whose deletion was asked for.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It is gone; this was its last state.
-    Removed(Value),
+    /// It is gone; this was its last state, and what it said of who manages its fields.
+    Removed(Value, Option<Box<RawValue>>),
     /// It is there until its grace period and its finalizers are over.
     Terminating(Value),
+}
+
+impl Outcome {
+    /// The object, as it was or is.
+    pub(super) fn into_object(self) -> Value {
+        match self {
+            Self::Removed(object, managed_fields) => whole(object, managed_fields.as_deref()),
+            Self::Terminating(object) => object,
+        }
+    }
 }
 
 /// Deletes an object, or begins to.
@@ -33,7 +43,7 @@ pub(super) async fn delete(path: WritePath<'_>, call: &Call) -> Result<Response,
     let options = options(call)?;
     let at = call.address()?;
     Ok(match delete_one(path, call, at, &options).await? {
-        Outcome::Removed(object) => respond::json(StatusCode::OK, &success(at, &object)),
+        Outcome::Removed(object, _) => respond::json(StatusCode::OK, &success(at, &object)),
         Outcome::Terminating(object) => call.presentation.response(StatusCode::OK, at.def, &object),
     })
 }
@@ -143,7 +153,7 @@ async fn remove_unread(
     tracing::warn!(key = at.key(), "removing an object that can't be read");
     path.storage.remove(at, revision).await?;
     let metadata = json!({ "name": at.name, "namespace": at.namespace });
-    Ok(Outcome::Removed(json!({ "metadata": metadata })))
+    Ok(Outcome::Removed(json!({ "metadata": metadata }), None))
 }
 
 async fn attempt(
@@ -171,7 +181,7 @@ async fn attempt(
                 path.storage.remove(at, old.revision).await?;
                 path.admission.removed(at, &object).await;
             }
-            Ok(Outcome::Removed(old.whole()))
+            Ok(Outcome::Removed(old.object, old.managed_fields))
         }
         Deletion::Mark(object) if dry_run => Ok(Outcome::Terminating(object.to_value()?)),
         Deletion::Mark(mut marked) => {

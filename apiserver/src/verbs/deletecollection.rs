@@ -4,10 +4,7 @@ use api_machinery::ApiError;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{
-    delete::{self, Outcome},
-    list,
-};
+use super::{delete, list};
 use crate::{
     call::Call,
     encoded,
@@ -33,7 +30,7 @@ pub(super) async fn delete_collection(
         let (namespace, name) = (text("namespace"), text("name").unwrap_or_default());
         let at = Address { def, namespace, name };
         match delete::delete_one(path, call, at, &options).await {
-            Ok(Outcome::Removed(object) | Outcome::Terminating(object)) => deleted.push(object),
+            Ok(outcome) => deleted.push(outcome.into_object()),
             Err(error) if error.code() == 404 => {}
             Err(error) => return Err(error),
         }

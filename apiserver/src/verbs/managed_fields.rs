@@ -109,11 +109,17 @@ fn kept(given: Option<&RawValue>, had: Option<&RawValue>) -> Option<Managers> {
     let had = had?;
     match given.map(RawValue::get) {
         Some("[]" | "[{}]") => return None,
-        Some(given) if given == had.get() => return Managers::of(had),
+        Some(given) if is_same(given, had.get()) => return Managers::of(had),
         _ => {}
     }
     let managers = given.and_then(Managers::given).or_else(|| Managers::of(had));
     Some(managers.unwrap_or_default())
+}
+
+/// Whether two texts say the same, in whatever order.
+fn is_same(given: &str, had: &str) -> bool {
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    given == had || given.len() == had.len() && value(given) == value(had)
 }
 
 /// The managers of an object that this one is about to apply to.
