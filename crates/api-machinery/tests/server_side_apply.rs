@@ -335,6 +335,21 @@ fn old_updaters_become_ancient_changes() {
     assert_eq!(all.paths().len(), 16);
 }
 
+#[test]
+fn a_managers_time_is_that_of_its_latest_write() {
+    let (shapes, me) = (shapes(), manager("me", false));
+    let number = |number: i32| json!({"number": number});
+    let mut managers = Managers::default();
+    for (second, old, new, expected) in
+        [(1, json!({}), number(1), 1), (2, number(1), number(2), 2), (3, number(2), number(2), 2)]
+    {
+        let now = Timestamp::from_second(second).unwrap();
+        let root = shapes.root();
+        managers = update((&old, &new), managers, root, &me, FieldSet::clone, now);
+        assert_eq!(managers.time(&me).map(|time| time.as_second()), Some(expected));
+    }
+}
+
 /// What an object says of its managers.
 fn entries(object: &Object) -> Vec<Value> {
     let entries = object.now.managers.entries().unwrap();
