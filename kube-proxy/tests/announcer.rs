@@ -196,9 +196,10 @@ impl Rig {
         let params = PatchParams::default();
         services.patch_status("web", &params, &Patch::Merge(status)).await.unwrap();
         for (family, name) in SLICES.into_iter().enumerate() {
+            let kind = ["IPv4", "IPv6"][family];
             let slice: EndpointSlice = serde_json::from_value(json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/service-name": "web"}},
-                "addressType": (["IPv4", "IPv6"][family]),
+                "addressType": kind,
                 "endpoints": self.endpoints(family, &[1, 2, 3]),
                 "ports": [{"port": 8080, "protocol": "TCP"}],
             }))
