@@ -5,7 +5,21 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, value::RawValue};
 
-use super::shape::KeyField;
+/// A field by which the elements of a list are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyField {
+    pub(super) name: String,
+    /// What it is for an element that does not have it.
+    pub(super) default: Option<Value>,
+}
+
+impl KeyField {
+    pub(super) fn new(name: &str) -> Self {
+        // The only one with a default among those of Kubernetes' types.
+        let default = (name == "protocol").then(|| "TCP".into());
+        Self { name: name.to_owned(), default }
+    }
+}
 
 /// An object with these fields alone. `None` if it is no object.
 pub(super) fn of(keys: &[KeyField], json: &RawValue) -> Option<Value> {

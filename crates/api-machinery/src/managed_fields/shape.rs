@@ -4,29 +4,17 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{field_set::PathElement, key_fields, lists};
+use super::{
+    field_set::PathElement,
+    key_fields::{self, KeyField},
+    lists,
+};
 
 /// The shapes of a kind and of all that it uses.
 #[derive(Debug)]
 pub struct Shapes {
     /// The first is the kind's.
     all: Vec<Kind>,
-}
-
-/// A field by which the elements of a list are told apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyField {
-    pub(super) name: String,
-    /// What it is for an element that does not have it.
-    pub(super) default: Option<Value>,
-}
-
-impl KeyField {
-    pub(super) fn new(name: &str) -> Self {
-        // The only one with a default among those of Kubernetes' types.
-        let default = (name == "protocol").then(|| "TCP".into());
-        Self { name: name.to_owned(), default }
-    }
 }
 
 /// A field of a structure.
