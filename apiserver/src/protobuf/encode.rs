@@ -1,12 +1,11 @@
 //! From JSON to protobuf, to the byte as Kubernetes' own types are written: objects, lists and events, in their envelopes.
 
-use api_machinery::ApiError;
 use bytes::Bytes;
 use serde::Deserializer;
 use serde_json::Value;
 
 use super::{
-    fields::{message, put_whole},
+    fields::{Misfit, Written, message, put_whole},
     schema::{MESSAGES, Message, message_of},
     wire::{MAGIC, put_bytes, put_length, put_nested},
 };
@@ -21,27 +20,6 @@ const LIST_ITEMS: u64 = 2;
 
 /// The length that comes before an event.
 const FRAME_HEAD: usize = 4;
-
-/// What a value has that its kind's message can't have.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} has no form in protobuf")]
-pub(crate) struct Misfit {
-    what: String,
-}
-
-impl Misfit {
-    pub(super) fn of(what: impl Into<String>) -> Self {
-        Self { what: what.into() }
-    }
-}
-
-impl From<Misfit> for ApiError {
-    fn from(misfit: Misfit) -> Self {
-        Self::internal(misfit)
-    }
-}
-
-pub(super) type Written = Result<(), Misfit>;
 
 /// An object, or a list, in its envelope.
 pub(crate) fn encode(object: &Value) -> Result<Vec<u8>, Misfit> {

@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, convert::Infallible, fmt, iter::Peekable};
 
-use api_machinery::duration;
+use api_machinery::{ApiError, duration};
 use api_types::jiff::Timestamp;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{
@@ -14,10 +14,30 @@ use serde::{
 use serde_json::{Number, value::RawValue};
 
 use super::{
-    encode::{Misfit, Written},
     schema::{Field, MESSAGES, Message, Shape, Type},
     wire::{put_bytes, put_fixed64, put_nested, put_varint},
 };
+
+/// What a value has that its kind's message can't have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} has no form in protobuf")]
+pub(crate) struct Misfit {
+    what: String,
+}
+
+impl Misfit {
+    pub(super) fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+impl From<Misfit> for ApiError {
+    fn from(misfit: Misfit) -> Self {
+        Self::internal(misfit)
+    }
+}
+
+pub(super) type Written = Result<(), Misfit>;
 
 /// The fields of a message as a value has them, or a text that is read.
 pub(super) fn message<'de>(
