@@ -681,7 +681,7 @@ async fn an_nginx_may_be_for_any_object_and_hold_several_addresses() {
 #[tokio::test(start_paused = true)]
 async fn what_is_for_objects_of_a_kind_goes_only_when_all_of_that_kind_are_told() {
     let mut rig = Rig::new();
-    let site = InstanceSpec {
+    let mut site = InstanceSpec {
         kind: "DNS".into(),
         uid: "u-dns".into(),
         owner: "default/site".into(),
@@ -689,6 +689,8 @@ async fn what_is_for_objects_of_a_kind_goes_only_when_all_of_that_kind_are_told(
         addresses: [[10, 96, 0, 20].into()].into(),
         ..spec(&web())
     };
+    // It is not the Service's.
+    site.configuration.stream.clear();
     rig.proxy.0.want_all("DNS", vec![site.clone()]);
     rig.settle(&[web()]).await;
     rig.node.log();

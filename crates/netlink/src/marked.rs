@@ -36,8 +36,7 @@ impl Netlink {
     /// The kernel refuses.
     pub async fn keep_marked(&self, marked: Marked) -> Result<(), Error> {
         let lo = self.link("lo").await?.unwrap_or_default();
-        let protocol = RouteProtocol::from(marked.number);
-        let route = route(marked).protocol(protocol).output_interface(lo);
+        let route = route(marked).output_interface(lo);
         let added = self.handle.route().add(route.build()).replace().execute().await;
         added.map_err(failed("adding a route for marked packets"))?;
         if self.keeps_marked(marked).await? {
@@ -84,6 +83,7 @@ fn route(marked: Marked) -> RouteMessageBuilder<IpAddr> {
         .destination_prefix(marked.to.network(), marked.to.prefix_len())
         .expect("a network's prefix is no longer than its addresses")
         .table_id(marked.number.into())
+        .protocol(RouteProtocol::from(marked.number))
         .scope(RouteScope::Host)
         .kind(RouteType::Local)
 }
