@@ -8,6 +8,7 @@ mod certificate;
 mod files;
 mod forwarded;
 pub mod http;
+pub(crate) mod listening;
 mod location;
 pub mod routed;
 mod words;
@@ -16,7 +17,10 @@ use std::time::Duration;
 
 use self::{files::digest, http::Http};
 
-pub use self::files::{CONFIG_DIR, Files};
+pub use self::{
+    files::{CONFIG_DIR, Files},
+    listening::{Socket, listened},
+};
 
 /// Where nginx tells its generation, in its container; see [`crate::configs`].
 pub const STATUS_SOCKET: &str = "/run/minik8s/status";

@@ -17,11 +17,10 @@ use self::{
 use crate::{
     containers::SERVICE_LABEL,
     instance::InstanceSpec,
-    nginx::{Configuration, DRAINING_CONNECTIONS, http::Http},
+    nginx::{Configuration, DRAINING_CONNECTIONS, Socket, http::Http},
     plan::ServicePlan,
 };
 
-pub use self::doors::Socket;
 pub(super) use self::{
     doors::{Door, is_reached_from_outside, outside},
     flow::Flow,

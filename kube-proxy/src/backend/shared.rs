@@ -30,12 +30,12 @@ use self::{
     sockets::name,
 };
 pub use self::{
-    configuration::{UID, listened, specs as all_specs},
+    configuration::{UID, specs as all_specs},
     sockets::{HostSockets, Sockets},
 };
 use super::{
     Backend, about_objects, gateway, router,
-    service::{self, KIND, OUTSIDE, Socket, specs},
+    service::{self, KIND, OUTSIDE, specs},
     service_addresses::ServiceAddresses,
 };
 use crate::{
@@ -44,6 +44,7 @@ use crate::{
     containers::Containers,
     gateway::GatewayPlan,
     instance::InstanceSpec,
+    nginx::{Socket, listened},
     plan::ServicePlan,
     reconciler::{Failure, ReconcileError, Reconciler, Summary},
     router::RouterPlan,

@@ -9,13 +9,14 @@ use crate::{
     configs::Configs,
     containers::{ContainerError, Containers, Found},
     instance::{Instance, InstanceSpec},
+    nginx::listened,
     plan::ServicePlan,
 };
 
 /// Those that there should be where one serves all Services, and where that one does not listen though it should.
 pub fn shared(configs: &Configs, services: &[ServicePlan]) -> (Vec<InstanceSpec>, Vec<Difference>) {
     let text = configs.directory(shared::UID).text().unwrap_or_default();
-    let (specs, left_out) = shared::all_specs(services, &shared::listened(&text));
+    let (specs, left_out) = shared::all_specs(services, &listened(&text));
     let message =
         |(service, sockets): (&String, &String)| format!("{service} is not served at {sockets}");
     let left_out = left_out.iter().map(message);

@@ -9,9 +9,9 @@ use tracing::info;
 use super::{Failure, PARALLEL, ReconcileError, Reconciler};
 use crate::{
     addresses::Addresses,
-    backend::shared::listened,
     containers::{Containers, Found},
     instance::{Instance, InstanceSpec},
+    nginx::listened,
 };
 
 /// How many nginxes are asked at once what they go by.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use netlink::Mac;
 
-use super::{ETHERNET, Heard, is_of_type};
+use super::ethernet::{HEAD as ETHERNET, Heard, is_of_type};
 use crate::announcer::election::Said;
 
 /// The type of ARP's frames.

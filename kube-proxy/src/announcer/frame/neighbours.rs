@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use netlink::Mac;
 use socket2::SockFilter;
 
-use super::{ETHERNET, Heard, is_of_type};
+use super::ethernet::{HEAD as ETHERNET, Heard, is_of_type};
 use crate::announcer::election::Said;
 
 /// The type of the frames of IPv6.

@@ -9,11 +9,8 @@ use ipnet::IpNet;
 
 use crate::{
     family::Family,
-    plan::{Outside, PortPlan, Protocol, ServicePlan},
+    plan::{Outside, PortPlan, ServicePlan},
 };
-
-/// Where an nginx listens.
-pub type Socket = (Protocol, SocketAddr);
 
 /// Endpoints that take connections, and where these come in: all of one family.
 pub(super) struct Open<'a> {
@@ -24,10 +21,10 @@ pub(super) struct Open<'a> {
 }
 
 /// Sockets with a say in who may come.
-pub(in crate::backend) struct Door<'a> {
-    pub(in crate::backend) sockets: BTreeSet<SocketAddr>,
+pub(crate) struct Door<'a> {
+    pub(crate) sockets: BTreeSet<SocketAddr>,
     /// Nothing: everybody.
-    pub(in crate::backend) only: Option<&'a BTreeSet<IpNet>>,
+    pub(crate) only: Option<&'a BTreeSet<IpNet>>,
 }
 
 /// At its virtual IPs.
@@ -75,13 +72,13 @@ pub(super) fn from_outside<'a>(plan: &'a ServicePlan) -> Vec<Open<'a>> {
 }
 
 /// Whether there are endpoints or not: its nginx does not come and go with them.
-pub(in crate::backend) fn is_reached_from_outside(plan: &ServicePlan) -> bool {
+pub(crate) fn is_reached_from_outside(plan: &ServicePlan) -> bool {
     let mut doors = plan.ports.iter().flat_map(|port| outside(plan, port));
     doors.any(|door| !door.sockets.is_empty())
 }
 
 /// That of everybody, then that of a load balancer's clients.
-pub(in crate::backend) fn outside<'a>(plan: &'a ServicePlan, port: &PortPlan) -> Vec<Door<'a>> {
+pub(crate) fn outside<'a>(plan: &'a ServicePlan, port: &PortPlan) -> Vec<Door<'a>> {
     let Outside { node_addresses, external_ips, balancer_ips, held, source_ranges, .. } =
         &plan.outside;
     let node_ports = port.node_port.into_iter().flat_map(|number| {

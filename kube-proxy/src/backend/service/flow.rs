@@ -21,7 +21,7 @@ const QUESTION_PORTS: [u16; 2] = [53, 123];
 
 /// How an nginx treats what comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::backend) enum Flow {
+pub(crate) enum Flow {
     /// As connections.
     Tcp,
     /// As flows of datagrams.
@@ -40,7 +40,7 @@ impl Flow {
     }
 
     /// Of a server that listens at these sockets, how.
-    pub(in crate::backend) fn write(
+    pub(crate) fn write(
         self,
         out: &mut String,
         sockets: impl IntoIterator<Item: fmt::Display>,

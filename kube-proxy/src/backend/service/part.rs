@@ -8,30 +8,30 @@ use std::{
 
 use super::{
     OUTSIDE,
-    doors::{Open, Socket, from_outside, inside},
+    doors::{Open, from_outside, inside},
     flow::Flow,
     stream::{Server, balancing, own_clients, write_upstream},
 };
-use crate::{family::Family, plan::ServicePlan};
+use crate::{family::Family, nginx::Socket, plan::ServicePlan};
 
 /// The variable of such an nginx that says from which address it speaks to an endpoint, where clients' are kept.
-pub(in crate::backend) const CLIENT: &str = "$client";
+pub(crate) const CLIENT: &str = "$client";
 
 /// What a Service adds to an nginx that serves others, too.
 #[derive(Debug, Default)]
-pub(in crate::backend) struct Part {
+pub(crate) struct Part {
     /// Directives of its own.
-    pub(in crate::backend) stream: String,
+    pub(crate) stream: String,
     /// Where it may listen and nothing else is asked, and to which upstream or endpoint that leads.
-    pub(in crate::backend) ways: BTreeMap<(Flow, Socket), String>,
+    pub(crate) ways: BTreeMap<(Flow, Socket), String>,
     /// Its endpoints, of those whose addresses are kept, and where they come by: a pod takes nothing that seems to come
     /// from itself.
-    pub(in crate::backend) own: BTreeSet<(IpAddr, Socket)>,
+    pub(crate) own: BTreeSet<(IpAddr, Socket)>,
 }
 
 impl Part {
     /// Of a Service that may listen at these sockets.
-    pub(in crate::backend) fn of(plan: &ServicePlan, may_listen: impl Fn(&Socket) -> bool) -> Self {
+    pub(crate) fn of(plan: &ServicePlan, may_listen: impl Fn(&Socket) -> bool) -> Self {
         let mut part = Part::default();
         let both = [("", inside(plan)), (OUTSIDE, from_outside(plan))];
         let own = own_clients(plan, both.iter().flat_map(|(_, open)| open));

@@ -121,7 +121,7 @@ impl Server<'_> {
 }
 
 /// `client`: a variable; without one nginx speaks from its own address.
-pub(in crate::backend) fn write_bind(out: &mut String, client: Option<&str>) -> fmt::Result {
+pub(crate) fn write_bind(out: &mut String, client: Option<&str>) -> fmt::Result {
     let mut client = client.into_iter();
     client.try_for_each(|client| writeln!(out, "        proxy_bind {client} transparent;"))
 }

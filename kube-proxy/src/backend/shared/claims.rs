@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::backend::service::Socket;
+use crate::nginx::Socket;
 
 /// By socket, the uid of the Service that has it. Who has one keeps it while he wants it.
 #[derive(Debug, Default)]

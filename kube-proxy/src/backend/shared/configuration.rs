@@ -2,16 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
 
 use super::{common::Common, sockets::name};
 use crate::{
-    backend::service::{self, KIND, Part, Socket},
+    backend::service::{self, KIND, Part},
     containers::SERVICE_LABEL,
     instance::InstanceSpec,
-    nginx::{Configuration, http::Http},
-    plan::{Protocol, ServicePlan},
+    nginx::{Configuration, Socket, http::Http, listening},
+    plan::ServicePlan,
 };
 
 /// Its uid: no Service has it.
@@ -82,39 +82,26 @@ pub fn specs(
     (all.into_iter().chain(own.into_iter().flat_map(service::specs)).collect(), left_out)
 }
 
-const LISTEN: &str = "        listen ";
 const SERVER: &str = "    server {\n";
 const END: &str = "    }\n";
 /// What nginx says begins with it.
 const ANSWER: &str = "return \"";
 
-/// Where an nginx with such a configuration listens.
-pub fn listened(text: &str) -> BTreeSet<Socket> {
-    text.lines().filter_map(socket).collect()
-}
-
-/// The same without these sockets, and without servers that have no other. It says of itself that it is another one.
+/// A configuration without these sockets, and without servers that have no other. It says of itself that it is another one.
 pub(super) fn without(text: &str, sockets: &BTreeSet<Socket>) -> String {
-    let is_kept = |line: &&str| socket(line.trim_end()).is_none_or(|it| !sockets.contains(&it));
+    let is_kept =
+        |line: &&str| listening::socket(line.trim_end()).is_none_or(|it| !sockets.contains(&it));
     let mut parts = text.split(SERVER);
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let (server, rest) = part.split_once(END).unwrap_or((part, ""));
         let server: String = server.split_inclusive('\n').filter(is_kept).collect();
-        if server.contains(LISTEN) {
+        if listening::has_any(&server) {
             kept.extend([SERVER, server.as_str(), END]);
         }
         kept.push_str(rest);
     }
     kept.replacen(ANSWER, &format!("{ANSWER}part-of-"), 1)
-}
-
-/// That of a line.
-fn socket(line: &str) -> Option<Socket> {
-    let mut words = line.strip_prefix(LISTEN)?.trim_end_matches(';').split(' ');
-    let socket: SocketAddr = words.next()?.parse().ok()?;
-    let protocol = if words.any(|word| word == "udp") { Protocol::Udp } else { Protocol::Tcp };
-    Some((protocol, socket))
 }
 
 /// The addresses of sockets.
@@ -125,6 +112,7 @@ pub(super) fn addresses(sockets: &BTreeSet<Socket>) -> BTreeSet<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{nginx::listened, plan::Protocol};
 
     #[test]
     fn without_some_sockets_the_others_stay_and_servers_that_have_none() {

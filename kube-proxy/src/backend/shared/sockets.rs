@@ -7,7 +7,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-use crate::{backend::service::Socket, plan::Protocol};
+use crate::{nginx::Socket, plan::Protocol};
 
 /// Where this host's servers listen.
 pub trait Sockets: Send {
