@@ -16,13 +16,10 @@ use std::{
 };
 
 use kube_proxy::{
-    backend::{
-        service::spec,
-        shared::{all_specs, listened},
-    },
+    backend::{service::spec, shared::all_specs},
     client_addresses,
     instance::InstanceSpec,
-    nginx::{Epoch, Telling},
+    nginx::{Epoch, Telling, listened},
     plan::ServicePlan,
 };
 use netlink::Netlink;

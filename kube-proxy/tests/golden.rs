@@ -19,15 +19,12 @@ use api_types::{
     minik8s::Dns,
 };
 use kube_proxy::{
-    backend::{
-        router,
-        service::specs,
-        shared::{all_specs, listened},
-    },
+    backend::{router, service::specs, shared::all_specs},
     instance::InstanceSpec,
     nginx::{
         Configuration, Epoch, Telling,
         http::{Certificate, Http, Location, Path, Seen, Server},
+        listened,
     },
     plan::{Place, ServicePlan, backends, plan},
     router::{Means, RouterPlan, Target, plan_router},

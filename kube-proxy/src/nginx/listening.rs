@@ -22,7 +22,7 @@ pub(crate) fn socket(line: &str) -> Option<Socket> {
     Some((protocol, socket))
 }
 
-/// Whether servers have a line of such a kind.
-pub(crate) fn has_any(text: &str) -> bool {
-    text.contains(LISTEN)
+/// At how many sockets servers listen, those in files included.
+pub(crate) fn count(text: &str) -> usize {
+    text.matches(LISTEN).count()
 }

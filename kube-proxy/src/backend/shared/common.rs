@@ -11,7 +11,8 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    backend::service::{CLIENT, Flow, Part, Socket, write_bind},
+    backend::service::{CLIENT, Flow, Part, write_bind},
+    nginx::Socket,
     plan::ServicePlan,
 };
 

@@ -47,7 +47,7 @@ pub(super) fn spec<'a>(
         }
     }
     common.write(&mut stream).expect("writing to a String does not fail");
-    let listening = stream.matches(LISTEN).count();
+    let listening = listening::count(&stream);
     InstanceSpec {
         kind: KIND.to_owned(),
         uid: UID.to_owned(),
@@ -96,7 +96,7 @@ pub(super) fn without(text: &str, sockets: &BTreeSet<Socket>) -> String {
     for part in parts {
         let (server, rest) = part.split_once(END).unwrap_or((part, ""));
         let server: String = server.split_inclusive('\n').filter(is_kept).collect();
-        if listening::has_any(&server) {
+        if listening::count(&server) > 0 {
             kept.extend([SERVER, server.as_str(), END]);
         }
         kept.push_str(rest);
