@@ -153,9 +153,11 @@ impl Storage {
         let written = match std::ptr::eq(at.def, &**stored) {
             true => Written::new(stored, object)?,
             false => {
-                let object = object.to_value()?;
+                let (object, managed_fields) = (object.to_value()?, object.managed_fields());
                 let converted = self.converter.converted(&catalogue, object, stored).await?;
-                Written::new(stored, &stored.stored(&converted)?)?
+                let mut converted = stored.stored(&converted)?;
+                converted.set_managed_fields(managed_fields);
+                Written::new(stored, &converted)?
             }
         };
         Ok(Outgoing { key, written, is_as_given })

@@ -105,7 +105,14 @@ impl AnyObject {
         self.object.metadata_mut()
     }
 
-    /// Takes away what the object says of who manages its fields.
+    /// What the object says of who manages its fields.
+    #[must_use]
+    pub fn managed_fields(&self) -> Option<Box<RawValue>> {
+        let own = || to_raw_value(self.metadata().managed_fields.as_ref()?).ok();
+        self.managed_fields.clone().or_else(own)
+    }
+
+    /// Takes that away.
     pub fn take_managed_fields(&mut self) -> Option<Box<RawValue>> {
         let own = self.metadata_mut().managed_fields.take();
         self.managed_fields.take().or_else(|| to_raw_value(&own?).ok())
