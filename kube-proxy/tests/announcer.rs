@@ -320,6 +320,7 @@ async fn one_host_serves_at_the_address_of_ipv6_and_another_when_it_can_not() {
     one_host_serves_at(ADDRESSES[1]).await;
 }
 
+#[allow(clippy::print_stdout, reason = "who looks for why it fails reads how long it took")]
 async fn one_host_serves_at(address: IpAddr) {
     let rig = Rig::new(address).await;
     let mut proxies: Vec<_> =

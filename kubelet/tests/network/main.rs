@@ -435,8 +435,8 @@ fn a_cluster_that_goes_back_to_ipv4_leaves_nothing_of_ipv6() {
         assert!(sh("ip6tables-save").contains("-A FORWARD -s fd00:99::/64 -j DROP"));
         let own = sh(&format!("nsenter -t {} -n ip -6 -o addr show dev eth0", sandbox.pid()));
         assert_eq!(own, "");
-        let of_v4 = Some(PodAddresses { v6: None, ..addresses });
-        assert_eq!((alone.addresses("a"), alone.valid(addresses)), (of_v4, of_v4.unwrap()));
+        let of_v4 = PodAddresses { v6: None, ..addresses };
+        assert_eq!((alone.addresses("a"), alone.valid(addresses)), (Some(of_v4), of_v4));
         let is_of_v4 = |line: &&str| !line.contains("fd00:");
         let lines =
             |text: &str| text.lines().filter(is_of_v4).map(str::to_owned).collect::<Vec<_>>();
