@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    fn check(pod: Value, expected: Option<&str>) {
+    fn check(pod: &Value, expected: Option<&str>) {
         let account = json!({
             "metadata": {"name": "a"}, "secrets": [{"name": "own"}], "imagePullSecrets": [{"name": "pull"}],
         });
@@ -108,30 +108,30 @@ mod tests {
     fn what_the_account_does_not_name_is_told() {
         let variable = |secret: &str| json!([{"name": "V", "valueFrom": {"secretKeyRef": {"name": secret, "key": "k"}}}]);
         let all = |secret: &str| json!([{"secretRef": {"name": secret}}]);
-        check(json!({"volumes": [{"name": "v", "secret": {"secretName": "own"}}]}), None);
+        check(&json!({"volumes": [{"name": "v", "secret": {"secretName": "own"}}]}), None);
         check(
-            json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
+            &json!({"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}),
             Some("volume with secret.secretName=\"s\" % secret"),
         );
         check(
-            json!({"containers": [{"name": "c", "env": variable("own"), "envFrom": all("own")}]}),
+            &json!({"containers": [{"name": "c", "env": variable("own"), "envFrom": all("own")}]}),
             None,
         );
         check(
-            json!({"containers": [{"name": "c", "env": variable("s")}]}),
+            &json!({"containers": [{"name": "c", "env": variable("s")}]}),
             Some("container c with envVar V referencing secret.secretName=\"s\" % secret"),
         );
         check(
-            json!({"initContainers": [{"name": "i", "envFrom": all("s")}]}),
+            &json!({"initContainers": [{"name": "i", "envFrom": all("s")}]}),
             Some("init container i with envFrom referencing secret.secretName=\"s\" % secret"),
         );
         check(
-            json!({"ephemeralContainers": [{"name": "e", "envFrom": all("s")}]}),
+            &json!({"ephemeralContainers": [{"name": "e", "envFrom": all("s")}]}),
             Some("ephemeral container e with envFrom referencing secret.secretName=\"s\" % secret"),
         );
-        check(json!({"imagePullSecrets": [{"name": "pull"}]}), None);
+        check(&json!({"imagePullSecrets": [{"name": "pull"}]}), None);
         check(
-            json!({"imagePullSecrets": [{"name": "own"}]}),
+            &json!({"imagePullSecrets": [{"name": "own"}]}),
             Some("imagePullSecrets[0].name=\"own\" % imagePullSecret"),
         );
     }
