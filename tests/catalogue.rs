@@ -246,7 +246,8 @@ impl Case<'_> {
     async fn delete(&self, created: &Value) {
         let wrong = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "another"}});
         assert_eq!(self.ask("DELETE", &self.object_path(), JSON, &wrong).await, Err(409));
-        let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
+        // Jobs and ReplicationControllers would wait for what orphans their pods.
+        let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"});
         self.ask("DELETE", &self.object_path(), JSON, &now).await.unwrap();
         self.let_go().await;
         if self.def.names.plural == "namespaces" {
@@ -292,7 +293,8 @@ impl Case<'_> {
         for case in [self, &survivor] {
             case.ask("POST", &case.collection(), JSON, &case.object).await.unwrap();
         }
-        let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
+        // Jobs and ReplicationControllers would wait for what orphans their pods.
+        let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"});
         let tested = format!("{}?labelSelector=tested%3Dyes", self.collection());
         let deleted = self.ask("DELETE", &tested, JSON, &now).await.unwrap();
         assert_eq!(deleted["items"].as_array().unwrap().len(), 1, "{deleted}");
