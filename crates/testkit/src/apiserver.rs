@@ -4,6 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -12,8 +13,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     Etcd,
@@ -29,6 +31,8 @@ const WITH_USUAL_LIMIT: &str = "ulimit -Sn 1024; exec \"$0\" \"$@\"";
 pub struct Apiserver {
     process: Process,
     address: SocketAddr,
+    /// The administrator's, made of the kubeconfig once for all connections.
+    tls: OnceLock<Arc<ClientConfig>>,
 }
 
 impl Apiserver {
@@ -64,7 +68,7 @@ impl Apiserver {
             arguments.extend_from_slice(flags);
             arguments
         });
-        let mut this = Self { process, address };
+        let mut this = Self { process, address, tls: OnceLock::new() };
         this.restart().await;
         this
     }
@@ -115,7 +119,8 @@ impl Apiserver {
     /// # Panics
     /// If it is not taken.
     pub async fn connect(&self) -> TlsStream<TcpStream> {
-        let connector = tls::connector(&self.kubeconfig());
+        let config = self.tls.get_or_init(|| tls::client_config(&self.kubeconfig()));
+        let connector = TlsConnector::from(config.clone());
         let connected = tls::connect(&connector, self.address).await;
         connected.expect("the server takes connections")
     }

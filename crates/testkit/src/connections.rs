@@ -7,7 +7,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::{Apiserver, tls};
+use crate::Apiserver;
 
 /// How many are being opened at once.
 const AT_ONCE: usize = 32;
@@ -25,10 +25,8 @@ impl Connections {
     /// request, which has the server wait for so many seconds.
     pub async fn open(server: &Apiserver, of_each: usize, patience: u32) -> Self {
         let address = server.address();
-        let connector = tls::connector(&server.kubeconfig());
-        let connect = |_| tls::connect(&connector, address);
-        let idle = stream::iter(0..2 * of_each).map(connect).buffer_unordered(AT_ONCE);
-        let mut idle: Vec<_> = idle.try_collect().await.expect("the server takes connections");
+        let idle = stream::iter(0..2 * of_each).map(|_| server.connect());
+        let mut idle: Vec<_> = idle.buffer_unordered(AT_ONCE).collect().await;
         let mut slow = idle.split_off(of_each);
         let head = format!(
             "POST /api/v1/namespaces/default/configmaps?timeout={patience}s HTTP/1.1\r\n\

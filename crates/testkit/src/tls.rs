@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use component::Credentials;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, client::Resumption, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -16,11 +16,13 @@ pub(crate) async fn connect(
     connector.connect(ServerName::IpAddress(address.ip().into()), stream).await
 }
 
-/// Says that it is who the kubeconfig is for.
-pub(crate) fn connector(kubeconfig: &Path) -> TlsConnector {
+/// Of who the kubeconfig is for. Each connection begins as a stranger's: none goes on with the session of another.
+pub(crate) fn client_config(kubeconfig: &Path) -> Arc<ClientConfig> {
     let credentials = Credentials::from_kubeconfig(kubeconfig).expect("a kubeconfig can be read");
     let roots = credentials.root_store().expect("the authority is one");
     let config = ClientConfig::builder().with_root_certificates(roots);
     let config = config.with_client_auth_cert(credentials.certificate, credentials.key);
-    TlsConnector::from(Arc::new(config.expect("the key is the certificate's")))
+    let mut config = config.expect("the key is the certificate's");
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }
