@@ -10,12 +10,10 @@ use std::sync::Arc;
 
 use api_machinery::ApiError;
 use http::{HeaderMap, header};
-use rustls::pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use self::account::Known;
 use crate::{
-    identity::{AUTHENTICATED, Identity},
+    identity::Identity,
     objects::Objects,
     oidc::OidcProvider,
     token_webhook::TokenWebhook,
@@ -24,19 +22,6 @@ use crate::{
 };
 
 pub(crate) use absent::Absent;
-
-/// The identity in a certificate that the TLS handshake has verified against the cluster's CA, and when the certificate
-/// ends, in seconds since 1970.
-pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<(Identity, i64)> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let subject = certificate.subject();
-    let user = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let organizations = subject.iter_organization().filter_map(|o| o.as_str().ok());
-    let mut groups: Vec<String> = organizations.map(str::to_owned).collect();
-    groups.push(AUTHENTICATED.to_owned());
-    let not_after = certificate.validity().not_after.timestamp();
-    Some((Identity { user, groups, ..Identity::default() }, not_after))
-}
 
 /// What tells who makes a request.
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +38,17 @@ impl Authenticator<'_> {
     /// Who makes a request: whom its connection's certificate names, and without one whom its token does.
     ///
     /// # Errors
-    /// 401 for a token that is of no use: its sender would go on as nobody in particular, and not know why it may do nothing.
+    /// 401 for a certificate or a token that is of no use: its sender would go on as nobody in particular, and not know why it
+    /// may do nothing.
     pub(crate) async fn of_request(
         self,
-        connection: &Arc<Identity>,
+        connection: Option<&Arc<Identity>>,
         headers: &HeaderMap,
     ) -> Result<Arc<Identity>, ApiError> {
         let shown = || bearer(headers).map(str::to_owned).or_else(|| websocket::bearer(headers));
-        let Some(token) = connection.is_anonymous().then(shown).flatten() else {
-            return Ok(connection.clone());
+        let is_known = connection.is_some_and(|identity| !identity.is_anonymous());
+        let Some(token) = (!is_known).then(shown).flatten() else {
+            return connection.cloned().ok_or_else(ApiError::unauthorized);
         };
         match self.of_token(&token, self.tokens.audiences()).await {
             Ok((identity, _)) => Ok(Arc::new(identity)),

@@ -14,7 +14,7 @@ use listwatch::Announcements;
 
 use crate::{
     audit::Audit, kubelet_client::KubeletClient, oidc::OidcProvider, pki::FrontProxy,
-    token_webhook::TokenWebhook, tokens::Tokens,
+    request_header::RequestHeader, token_webhook::TokenWebhook, tokens::Tokens,
 };
 
 /// The settings of a server.
@@ -51,6 +51,8 @@ pub struct Config {
     pub kubelet_client: Option<KubeletClient>,
     /// What is shown to servers of APIServices; without it they can't tell this one from others.
     pub front_proxy: Option<FrontProxy>,
+    /// The front proxies that are believed, which say for whom they make requests; without it none is.
+    pub request_header: Option<RequestHeader>,
     /// Whether Services get no external IPs (Kubernetes: the admission plugin `DenyServiceExternalIPs`).
     pub denies_external_ips: bool,
     /// Who is told of requests.
@@ -99,6 +101,7 @@ impl Config {
             announcements: None,
             kubelet_client: None,
             front_proxy: None,
+            request_header: None,
             denies_external_ips: false,
             audit: None,
             service_accounts: false,

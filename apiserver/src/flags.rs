@@ -3,6 +3,7 @@
 mod audit;
 mod etcd;
 mod oidc;
+mod request_header;
 mod requests;
 mod token_webhook;
 mod tokens;
@@ -115,6 +116,8 @@ struct ServeFlags {
     authority: AuthorityFlags,
     #[command(flatten)]
     tls: TlsFlags,
+    #[command(flatten)]
+    request_header: request_header::RequestHeaderFlags,
     #[command(flatten)]
     tokens: tokens::TokenFlags,
     #[command(flatten)]
@@ -239,7 +242,8 @@ struct TlsFlags {
 impl TlsFlags {
     fn files(&self) -> TlsFiles {
         let serving = self.tls_cert_file.clone().zip(self.tls_private_key_file.clone());
-        TlsFiles { serving, client_ca: self.client_ca_file.clone() }
+        let client_ca = self.client_ca_file.clone();
+        TlsFiles { serving, client_ca, request_header_ca: None }
     }
 }
 
@@ -328,7 +332,8 @@ async fn serve(
         Some(files) => Pki::with_authority(&flags.data_dir, &files)?,
         None => Pki::open_or_create(&flags.data_dir)?,
     };
-    let tls = pki.server_config_from(&flags.tls.files(), &serving_names(flags, advertised))?;
+    let files = TlsFiles { request_header_ca: flags.request_header.ca(), ..flags.tls.files() };
+    let tls = pki.server_config_from(&files, &serving_names(flags, advertised))?;
     write_kubeconfigs(&pki, flags, advertised)?;
     let redis = flags.redis.server()?;
     let listen = |redis| Announcements::connect(redis, &runtime.tasks);
@@ -342,7 +347,8 @@ async fn serve(
         secure_port: flags.secure_port,
         kubelet_client: Some(pki.kubelet_client()?),
         audit: flags.audit.audit()?,
-        front_proxy: Some(pki.front_proxy(&flags.tls.files())?),
+        front_proxy: Some(pki.front_proxy(&files)?),
+        request_header: flags.request_header.believed(&pki.client_authorities(&files)?)?,
         oidc: flags.oidc.providers(flags.tokens.issuers())?,
         token_webhook: flags.token_webhook.webhook()?,
         request_limits: flags.requests.limits()?,

@@ -18,11 +18,10 @@ use tower_http::{
 };
 
 use crate::{
-    authentication,
-    identity::Identity,
+    credentials::Credentials,
     idle::UnderWay,
     peer::Peer,
-    pki::Serving,
+    pki::{ClientVerifier, Serving},
     respond::{Long, Streamed},
     server::ApiServer,
     service::InProcess,
@@ -63,15 +62,14 @@ impl ApiServer {
         if let Some(end) = tls.not_after {
             self.state.metrics.serves_until(end);
         }
-        let listening = self.clone().listen(listener, TlsAcceptor::from(tls.config));
-        self.state.duties.begin("the listener", listening);
+        self.state.duties.begin("the listener", self.clone().listen(listener, tls));
     }
 
-    async fn listen(self, listener: TcpListener, acceptor: TlsAcceptor) {
+    async fn listen(self, listener: TcpListener, tls: Serving) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let connection = self.clone().connection(acceptor.clone(), stream);
+                    let connection = self.clone().connection(tls.clone(), stream);
                     self.state.tasks.spawn(connection);
                 }
                 Err(error) => {
@@ -83,33 +81,38 @@ impl ApiServer {
         }
     }
 
-    fn of_connection(&self, stream: &TlsStream<TcpStream>) -> InProcess {
+    fn of_connection(
+        &self,
+        stream: &TlsStream<TcpStream>,
+        clients: Option<&ClientVerifier>,
+    ) -> InProcess {
         let (_, session) = stream.get_ref();
-        let certificate = session.peer_certificates().and_then(<[_]>::first);
-        let shown = certificate.and_then(authentication::of_certificate);
-        match shown {
-            Some((identity, not_after)) => self.service(identity).until(Some(not_after)),
-            None => self.service(Identity::anonymous()),
-        }
+        let chain = session.peer_certificates().unwrap_or_default();
+        let proxies = self.state.config.request_header.as_ref();
+        InProcess::new(self.state.clone(), Credentials::shown(chain, clients, proxies))
     }
 
-    async fn connection(self, acceptor: TlsAcceptor, stream: TcpStream) {
+    async fn connection(self, tls: Serving, stream: TcpStream) {
         // Small events must not wait for more.
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEP_ALIVE);
-        match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => self.requests(stream).await,
+        let accepted = TlsAcceptor::from(tls.config).accept(stream);
+        match tokio::time::timeout(PATIENCE, accepted).await {
+            Ok(Ok(stream)) => {
+                let answering = self.of_connection(&stream, tls.clients.as_ref());
+                self.requests(answering, stream).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         }
     }
 
-    async fn requests(self, stream: TlsStream<TcpStream>) {
+    async fn requests(self, answering: InProcess, stream: TlsStream<TcpStream>) {
         let mut with_peer = http::Extensions::new();
         if let Ok(address) = stream.get_ref().0.peer_addr() {
             with_peer.insert(Peer(address.ip()));
         }
-        let (answering, under_way) = (self.of_connection(&stream), UnderWay::new());
+        let under_way = UnderWay::new();
         let noting = under_way.clone();
         let service = ServiceBuilder::new()
             .map_request(move |mut request: http::Request<Incoming>| {

@@ -16,6 +16,7 @@ use crate::{
     api_services, bootstrap,
     catalogue::{Catalogue, CatalogueError, InForce},
     config::Config,
+    credentials::Credentials,
     custom_resources,
     duties::DutyError,
     endpoints, flow_schemas,
@@ -111,7 +112,7 @@ impl ApiServer {
     /// The API as a service in this process, for requests of this identity.
     #[must_use]
     pub fn service(&self, identity: Identity) -> InProcess {
-        InProcess::new(self.state.clone(), identity)
+        InProcess::new(self.state.clone(), Credentials::of(identity))
     }
 
     /// The same for the server itself.

@@ -28,6 +28,7 @@ use crate::{
     authorization::{authorize, authorize_action, authorize_unknown},
     body,
     call::Call,
+    credentials::Credentials,
     delegation,
     flow_control::{Flow, Passage},
     form::Presentation,
@@ -45,23 +46,16 @@ use crate::{
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The API for requests of one identity: those of a connection, or of a program in the same process.
+/// The API for requests with the same credentials: those of a connection, or of a program in the same process.
 #[derive(Clone, Debug)]
 pub struct InProcess {
     state: Arc<State>,
-    identity: Arc<Identity>,
-    /// When the certificate ends that says so, in seconds since 1970.
-    not_after: Option<i64>,
+    credentials: Credentials,
 }
 
 impl InProcess {
-    pub(crate) fn new(state: Arc<State>, identity: Identity) -> Self {
-        Self { state, identity: Arc::new(identity), not_after: None }
-    }
-
-    /// By a certificate that ends then, in seconds since 1970.
-    pub(crate) fn until(self, not_after: Option<i64>) -> Self {
-        Self { not_after, ..self }
+    pub(crate) fn new(state: Arc<State>, credentials: Credentials) -> Self {
+        Self { state, credentials }
     }
 
     /// Answers a request, whatever happens.
@@ -70,13 +64,17 @@ impl InProcess {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { state, identity, not_after } = self;
+        let Self { state, credentials } = self;
         let started = Instant::now();
-        not_after.inspect(|not_after| state.metrics.certificate_shown(*not_after));
-        let (parts, body) = request.into_parts();
-        let head = Head::of(state, parts);
+        let (mut parts, body) = request.into_parts();
+        let proxies = state.config.request_header.as_ref();
+        let proxied = credentials.take_proxied(proxies, &mut parts.headers);
+        let shown = credentials.not_after.filter(|_| proxied.is_none());
+        shown.inspect(|not_after| state.metrics.certificate_shown(*not_after));
+        let head = Head::of(state, parts, proxied);
         let _counted = state.metrics.under_way(head.target());
-        let work = AssertUnwindSafe(respond_and_drain(state, identity, &head, body)).catch_unwind();
+        let work = respond_and_drain(state, credentials, &head, body);
+        let work = AssertUnwindSafe(work).catch_unwind();
         let response = match work.await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => respond::failure(&error),
@@ -129,6 +127,8 @@ where
 #[derive(Debug)]
 struct Head {
     parts: Parts,
+    /// For whom it is made, if a front proxy says that.
+    proxied: Option<Arc<Identity>>,
     target: Result<(Target, Query), ApiError>,
     /// Whom it acts as, once that is known.
     identity: OnceLock<Arc<Identity>>,
@@ -141,11 +141,12 @@ struct Head {
 }
 
 impl Head {
-    fn of(state: &State, parts: Parts) -> Self {
+    fn of(state: &State, parts: Parts, proxied: Option<Arc<Identity>>) -> Self {
         let (target, audit_id) = (parse(state, &parts), audit::id(&parts.headers));
         let audit = state.config.audit.as_ref();
         let trail = audit.map(|audit| Trail::new(audit.clone(), &parts, audit_id.clone()));
-        Self { target, identity: OnceLock::new(), audit_id, trail, flow: OnceLock::new(), parts }
+        let (identity, flow) = (OnceLock::new(), OnceLock::new());
+        Self { proxied, target, identity, audit_id, trail, flow, parts }
     }
 
     fn target(&self) -> Option<&Target> {
@@ -201,16 +202,29 @@ fn parse(state: &State, parts: &Parts) -> Result<(Target, Query), ApiError> {
     Ok((target, query))
 }
 
-/// Whom a request acts as. To know may need the store, within a deadline that holds for streams too.
+/// Who makes a request. To know may need the store, within a deadline that holds for streams too.
+async fn authenticate(
+    state: &State,
+    credentials: &Credentials,
+    head: &Head,
+) -> Result<Arc<Identity>, ApiError> {
+    if let Some(identity) = &head.proxied {
+        return Ok(identity.clone());
+    }
+    let known = credentials.identity.as_ref();
+    let found = state.authenticator().of_request(known, &head.parts.headers);
+    let found = timeout(state.config.request_timeout, found).await;
+    found.unwrap_or_else(|_| Err(too_late()))
+}
+
+/// Whom a request acts as.
 async fn caller(
     state: &State,
-    connection: &Arc<Identity>,
+    credentials: &Credentials,
     head: &Head,
 ) -> Result<Arc<Identity>, ApiError> {
     let headers = &head.parts.headers;
-    let found = state.authenticator().of_request(connection, headers);
-    let found = timeout(state.config.request_timeout, found).await;
-    let found = found.unwrap_or_else(|_| Err(too_late()));
+    let found = authenticate(state, credentials, head).await;
     head.tell(found.as_ref());
     let identity = found?;
     let authorize =
@@ -229,7 +243,7 @@ fn too_late() -> ApiError {
 /// A body that was not read, or not to its end, is taken while its sender reads why, within the server's patience.
 async fn respond_and_drain<B>(
     state: &Arc<State>,
-    connection: &Arc<Identity>,
+    credentials: &Credentials,
     head: &Head,
     body: B,
 ) -> Result<Response, ApiError>
@@ -239,7 +253,7 @@ where
 {
     let mut body = Some(Box::pin(body));
     let deadline = Instant::now() + state.config.request_timeout;
-    let answer = in_time(state, connection, head, &mut body).await;
+    let answer = in_time(state, credentials, head, &mut body).await;
     if let Some(body) = body
         && !body.is_end_stream()
         && !head.is_put_off(&answer)
@@ -252,7 +266,7 @@ where
 /// A request that is no stream is answered within the server's patience, however slowly its body comes.
 async fn in_time<B>(
     state: &Arc<State>,
-    connection: &Arc<Identity>,
+    credentials: &Credentials,
     head: &Head,
     body: &mut Option<Pin<Box<B>>>,
 ) -> Result<Response, ApiError>
@@ -260,7 +274,7 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let work = perform(state, connection, head, body);
+    let work = perform(state, credentials, head, body);
     if head.target().is_some_and(Target::is_long_running) {
         return work.await;
     }
@@ -271,7 +285,7 @@ where
 
 async fn perform<B>(
     state: &Arc<State>,
-    connection: &Arc<Identity>,
+    credentials: &Credentials,
     head: &Head,
     body: &mut Option<Pin<Box<B>>>,
 ) -> Result<Response, ApiError>
@@ -280,7 +294,7 @@ where
     B::Error: Into<BoxError>,
 {
     let Head { parts, identity, audit_id, trail, .. } = head;
-    let caller = caller(state, connection, head).await?;
+    let caller = caller(state, credentials, head).await?;
     let identity = identity.get_or_init(|| caller);
     let (target, query) = known(state, identity, head)?;
     let request = passage::Request { identity, target, query, parts };

@@ -53,10 +53,7 @@ impl Pki {
         let identity = Identity::new(NAME, &[]);
         let issue = || authority.issue(&identity, &[], ca::Usage::Client);
         let made = ensure(&authority, &self.directory, NAME, |_| true, issue)?;
-        let client_authorities = match &files.client_ca {
-            Some(path) => read(path)?,
-            None => self.ca_certificate().to_owned(),
-        };
+        let client_authorities = self.client_authorities(files)?;
         Ok(FrontProxy {
             certificate: made.certificate,
             key: made.key,

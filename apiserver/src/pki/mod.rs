@@ -2,9 +2,12 @@
 //! this server. Everything lies as PEM under one directory.
 
 mod ca;
+mod client_verifier;
 mod error;
 mod front_proxy;
 mod kubeconfig;
+mod pem;
+mod subject;
 
 use std::{
     collections::BTreeSet,
@@ -17,18 +20,20 @@ use std::{
 
 use rcgen::KeyPair;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
 };
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
 use crate::{identity::Identity, kubelet_client::KubeletClient};
 
 pub use ca::{Certificate, Usage};
+pub(crate) use client_verifier::ClientVerifier;
 pub use error::PkiError;
 pub use front_proxy::FrontProxy;
 pub(crate) use front_proxy::NAME as FRONT_PROXY;
+pub(crate) use pem::certificates;
+pub(crate) use subject::identity_of;
 
 /// Where the CA of a cluster with several API servers lies: the same on each.
 #[derive(Clone, Debug)]
@@ -46,12 +51,16 @@ pub struct TlsFiles {
     pub serving: Option<(PathBuf, PathBuf)>,
     /// The authorities whose clients are known, PEM.
     pub client_ca: Option<PathBuf>,
+    /// Those of front proxies, PEM, whose certificates are taken, too, and name nobody.
+    pub request_header_ca: Option<PathBuf>,
 }
 
 /// What a server shows its clients, and whose it knows.
 #[derive(Clone, Debug)]
 pub struct Serving {
     pub(crate) config: Arc<ServerConfig>,
+    /// Tells which certificates name a client, where others are taken as well.
+    pub(crate) clients: Option<ClientVerifier>,
     /// When its certificate ends, in seconds since 1970.
     pub(crate) not_after: Option<i64>,
 }
@@ -196,12 +205,27 @@ impl Pki {
             }
             None => self.ensure_serving_certificate(names)?,
         };
-        let authorities = match &files.client_ca {
-            Some(path) => read(path)?,
-            None => self.ca_certificate().to_owned(),
-        };
+        let mut authorities = self.client_authorities(files)?;
+        let mut clients = None;
+        if let Some(path) = &files.request_header_ca {
+            clients = Some(ClientVerifier::of(&authorities)?);
+            // A file need not end with a line's end.
+            authorities += "\n";
+            authorities += &read(path)?;
+        }
         let config = tls_config(&serving, &authorities)?;
-        Ok(Serving { config, not_after: not_after(&serving.certificate) })
+        Ok(Serving { config, clients, not_after: not_after(&serving.certificate) })
+    }
+
+    /// The authorities whose clients are known, PEM.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn client_authorities(&self, files: &TlsFiles) -> Result<String, PkiError> {
+        match &files.client_ca {
+            Some(path) => read(path),
+            None => Ok(self.ca_certificate().to_owned()),
+        }
     }
 
     /// This server's credentials towards kubelets.
@@ -271,26 +295,14 @@ fn ensure(
 }
 
 fn tls_config(serving: &Certificate, authorities: &str) -> Result<Arc<ServerConfig>, PkiError> {
-    let tls = |e: &dyn std::fmt::Display| PkiError::Tls(e.to_string());
-    let mut roots = RootCertStore::empty();
-    for authority in certificates(authorities)? {
-        roots.add(authority).map_err(|e| tls(&e))?;
-    }
-    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| tls(&e))?;
+    let ClientVerifier(verifier) = ClientVerifier::of(authorities)?;
     let key = PrivateKeyDer::from_pem_slice(serving.key.as_bytes())?;
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
         .with_single_cert(certificates(&serving.certificate)?, key)
-        .map_err(|e| tls(&e))?;
+        .map_err(|error| PkiError::Tls(error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, PkiError> {
-    Ok(CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?)
 }
 
 /// When the first certificate of some ends, in seconds since 1970.
@@ -475,7 +487,7 @@ mod tests {
         let node = Identity::new("system:node:n1", &["system:nodes"]);
         let made = pki.ca.issue(&node, &names(&["n1", "10.0.0.7"]), Usage::Both).unwrap();
         let der = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
-        let (identity, _) = crate::authentication::of_certificate(&der).unwrap();
+        let (identity, _) = identity_of(&der).unwrap();
         assert_eq!(
             identity,
             Identity::new("system:node:n1", &["system:nodes", "system:authenticated"])

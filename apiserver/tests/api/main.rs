@@ -22,6 +22,7 @@ mod events;
 mod evicting;
 mod fairness;
 mod faulty;
+mod front_proxies;
 mod harness;
 mod impersonating;
 mod ingresses;

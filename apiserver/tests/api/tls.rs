@@ -87,7 +87,7 @@ impl Tls {
     }
 
     /// A client with a certificate of this identity, or without one.
-    fn client(&self, identity: Option<&Identity>) -> reqwest::Client {
+    pub(crate) fn client(&self, identity: Option<&Identity>) -> reqwest::Client {
         self.builder(identity).build().unwrap()
     }
 
@@ -95,29 +95,26 @@ impl Tls {
         self.builder(identity).http1_only().build().unwrap()
     }
 
+    /// A client with a certificate of this identity that another authority has signed.
+    pub(crate) fn client_of(&self, authority: &Pki, identity: &Identity) -> reqwest::Client {
+        self.nobody().identity(shown(authority, identity)).build().unwrap()
+    }
+
     fn builder(&self, identity: Option<&Identity>) -> reqwest::ClientBuilder {
+        match identity {
+            None => self.nobody(),
+            Some(identity) => self.nobody().identity(shown(&self.pki, identity)),
+        }
+    }
+
+    fn nobody(&self) -> reqwest::ClientBuilder {
         let ca = reqwest::Certificate::from_pem(self.pki.ca_certificate().as_bytes()).unwrap();
         let builder = reqwest::Client::builder().tls_certs_only([ca]).no_proxy();
-        let builder = match identity {
-            None => builder,
-            Some(identity) => {
-                let pem = self.credentials(identity, &[]).concat();
-                builder.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap())
-            }
-        };
         builder.timeout(Duration::from_secs(20))
     }
 
-    /// Certificate and key, as a kubeconfig has them.
     fn credentials(&self, identity: &Identity, names: &[String]) -> [String; 2] {
-        use base64::{Engine, engine::general_purpose::STANDARD};
-
-        let text = self.pki.kubeconfig("https://127.0.0.1", identity, names).unwrap();
-        let config: Value = serde_yaml::from_str(&text).unwrap();
-        let user = &config["users"][0]["user"];
-        ["client-certificate-data", "client-key-data"].map(|field| {
-            String::from_utf8(STANDARD.decode(user[field].as_str().unwrap()).unwrap()).unwrap()
-        })
+        credentials(&self.pki, identity, names)
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -233,6 +230,23 @@ pub(crate) async fn echo(request: axum::extract::Request) -> axum::response::Res
     answer.unwrap()
 }
 
+/// Certificate and key that an authority signs, as a kubeconfig has them.
+fn credentials(authority: &Pki, identity: &Identity, names: &[String]) -> [String; 2] {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    let text = authority.kubeconfig("https://127.0.0.1", identity, names).unwrap();
+    let config: Value = serde_yaml::from_str(&text).unwrap();
+    let user = &config["users"][0]["user"];
+    ["client-certificate-data", "client-key-data"].map(|field| {
+        String::from_utf8(STANDARD.decode(user[field].as_str().unwrap()).unwrap()).unwrap()
+    })
+}
+
+fn shown(authority: &Pki, identity: &Identity) -> reqwest::Identity {
+    let pem = credentials(authority, identity, &[]).concat();
+    reqwest::Identity::from_pem(pem.as_bytes()).unwrap()
+}
+
 fn acceptor(ca: &str, certificate: &str, key: &str) -> TlsAcceptor {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
@@ -286,6 +300,7 @@ async fn a_certificate_to_serve_with_and_the_clients_authorities_may_come_from_f
     let files = TlsFiles {
         serving: Some((file("apiserver.crt"), file("apiserver.key"))),
         client_ca: Some(file("clients.crt")),
+        ..TlsFiles::default()
     };
     let tls = Tls::with(&files).await;
     let admin = Identity::admin();

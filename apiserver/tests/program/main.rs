@@ -7,6 +7,7 @@ mod connections;
 mod duties;
 mod encrypting;
 mod envtest;
+mod front_proxies;
 mod histories;
 mod hostile;
 mod kills;
