@@ -13,7 +13,7 @@ pub(crate) async fn begin(api: &InProcess, state: &State) -> Result<(), ApiError
     state.delegates.replace(&all(state));
     let begun = async {
         registration::register(api, state).await?;
-        trust_map::publish(api, state.config.front_proxy.as_ref()).await
+        trust_map::publish(api, &state.config).await
     };
     match begun.await {
         Err(error) if error.code() < 500 => {

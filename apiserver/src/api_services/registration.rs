@@ -92,7 +92,7 @@ pub(crate) async fn keep(state: Arc<State>, api: InProcess) {
             // Its sender is the catalogue's own.
             _ = swaps.changed() => {}
             _ = ticks.tick() => {
-                let told = trust_map::publish(&api, state.config.front_proxy.as_ref()).await;
+                let told = trust_map::publish(&api, &state.config).await;
                 if let Err(error) = told {
                     tracing::warn!(%error, "other API servers can't be told of this one");
                 }

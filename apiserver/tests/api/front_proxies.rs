@@ -11,6 +11,7 @@ use crate::{harness::JSON, tls::Tls};
 
 const SELF: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+const TRUST: &str = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
 
 const ANN: [(&str, &str); 4] = [
     ("x-remote-user", "ann"),
@@ -34,6 +35,7 @@ async fn start() -> (Tls, Pki, TempDir) {
         extra_header_prefixes: one("X-Remote-Extra-"),
     };
     let config = Config {
+        front_proxy: Some(authority.front_proxy(&TlsFiles::default()).unwrap()),
         request_header: Some(RequestHeader::new(options, "").unwrap()),
         ..Config::default()
     };
@@ -91,4 +93,17 @@ async fn nobody_else_says_who_it_is_in_headers() {
     let client = tls.client(Some(&Identity::new("edge", &[])));
     assert_eq!(ask(&tls, &client, &ANN).await, (201, edge));
     assert_eq!(ask(&tls, &tls.client(None), &ANN).await.0, 403);
+}
+
+#[tokio::test]
+async fn other_servers_are_told_of_all_front_proxies() {
+    let (tls, authority, directory) = start().await;
+    let data = tls.api.get(TRUST).await.ok()["data"].clone();
+    let told = data["requestheader-client-ca-file"].as_str().unwrap();
+    let own = std::fs::read_to_string(directory.path().join("pki/front-proxy-ca.crt")).unwrap();
+    for authority in [own.as_str(), authority.ca_certificate()] {
+        assert!(told.contains(authority.trim()), "{told}");
+    }
+    assert_eq!(data["requestheader-allowed-names"], r#"["front-proxy-client","edge"]"#);
+    assert_eq!(data["requestheader-username-headers"], r#"["X-Remote-User"]"#);
 }
