@@ -185,7 +185,16 @@ fn micros<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Er
 pub(super) fn object(json: &[u8], omits_managed_fields: bool) -> Option<Box<RawValue>> {
     match omits_managed_fields {
         true => without_managed_fields(json),
-        false => serde_json::from_slice(json).ok(),
+        false => on_one_line(serde_json::from_slice(json).ok()?),
+    }
+}
+
+/// A line of what somebody brings would pass for an event of its own. Within texts the ends of lines are escaped.
+fn on_one_line(json: Box<RawValue>) -> Option<Box<RawValue>> {
+    const ENDS: [char; 2] = ['\n', '\r'];
+    match json.get().contains(ENDS) {
+        true => RawValue::from_string(json.get().replace(ENDS, " ")).ok(),
+        false => Some(json),
     }
 }
 
@@ -222,6 +231,17 @@ mod tests {
         check(r#"[{"op":"remove","path":"/a"}]"#, r#"[{"op":"remove","path":"/a"}]"#);
         check("1", "1");
         assert!(object(b"a: b", false).is_none());
+    }
+
+    #[test]
+    fn an_object_of_several_lines_is_no_other_event() {
+        let check = |omits_managed_fields: bool, expected: &str| {
+            let given = "{\"a\": \"b\\n\",\r\n\"x\":\n{\"kind\":\"Event\"}\n}\n";
+            let told = object(given.as_bytes(), omits_managed_fields).unwrap();
+            assert_eq!(told.get(), expected);
+        };
+        check(false, r#"{"a": "b\n",  "x": {"kind":"Event"} }"#);
+        check(true, r#"{"a":"b\n","x":{"kind":"Event"}}"#);
     }
 
     #[test]
