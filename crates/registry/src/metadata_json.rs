@@ -4,6 +4,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+/// The comma, since a field's name may end like this, too (`a\"metadata`).
+const METADATA: &[u8] = br#","metadata":{"#;
 const MANAGED_FIELDS: &[u8] = br#""managedFields":"#;
 const VERSION: &[u8] = br#""resourceVersion":""#;
 
@@ -16,7 +18,7 @@ pub fn metadata_of(json: &[u8]) -> Option<usize> {
         metadata: &'a RawValue,
     }
     let opened = json.iter().skip(1).position(|byte| matches!(byte, b'{' | b'['))? + 2;
-    if json[..opened].ends_with(br#""metadata":{"#) {
+    if json[..opened].ends_with(METADATA) {
         return Some(opened);
     }
     let whole: Whole<'_> = serde_json::from_slice(json).ok()?;
@@ -68,6 +70,10 @@ mod tests {
         let (json, taken) = without_managed_fields(versioned).unwrap();
         assert_eq!(json, br#"{"metadata":{"resourceVersion":"7","name":"a"}}"#);
         assert_eq!(taken.get(), "[]");
+        check(
+            r#"{"a\"metadata":{"b":1},"metadata":{"name":"a"}}"#,
+            r#"{"a\"metadata":{"b":1},"metadata":{"managedFields":[{"manager":"a"}],"name":"a"}}"#,
+        );
         let other = br#"{"metadata":{"name":"a","managedFields":[]}}"#;
         assert!(without_managed_fields(other).is_none());
     }
