@@ -190,6 +190,18 @@ impl FieldSet {
         }
     }
 
+    /// How many paths are in it, counted no further once they are more than `most`.
+    pub(super) fn count(&self, most: usize) -> usize {
+        let mut count = self.members.len();
+        for below in self.children.values() {
+            if count > most {
+                break;
+            }
+            count += below.count(most - count);
+        }
+        count
+    }
+
     /// Whether a text names the last step of one of its paths, as the text of each set does that has the path in it.
     pub(super) fn is_mentioned_in(&self, text: &str) -> bool {
         let is_named = |element: &PathElement| {

@@ -10,6 +10,8 @@ use super::field_set::FieldSet;
 
 /// Kubernetes: `DefaultMaxUpdateManagers`.
 const MOST_UPDATERS: usize = 10;
+/// So many fields are looked for in a text: to look for more takes longer than to read it.
+const FEW: usize = 64;
 const FIELDS_TYPE: &str = "FieldsV1";
 const APPLY: &str = "Apply";
 const UPDATE: &str = "Update";
@@ -71,7 +73,8 @@ impl Share {
 
     /// Whether it may have one of these fields: each that it has is in its text.
     fn may_have(&self, fields: &FieldSet) -> bool {
-        self.text.as_ref().is_none_or(|text| fields.is_mentioned_in(text.get()))
+        let Some(text) = &self.text else { return true };
+        fields.count(FEW) > FEW || fields.is_mentioned_in(text.get())
     }
 
     fn text(&self) -> Option<Box<RawValue>> {
@@ -300,5 +303,24 @@ impl Entry {
         };
         let share = Share { text: Some(self.fields_v1), fields: OnceLock::new(), time: self.time };
         (self.fields_type == FIELDS_TYPE).then_some((manager, share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::managed_fields::PathElement;
+
+    #[test]
+    fn many_fields_are_not_looked_for_one_by_one() {
+        let share = Share { text: to_raw_value(&FieldSet::default()).ok(), ..Share::default() };
+        let may_have = |count: usize| {
+            let mut below = FieldSet::default();
+            (0..count).for_each(|number| below.insert(PathElement::Field(number.to_string())));
+            let mut fields = FieldSet::default();
+            fields.insert_below(PathElement::Field("data".to_owned()), below);
+            share.may_have(&fields)
+        };
+        assert_eq!([1, FEW, FEW + 1].map(may_have), [false, false, true]);
     }
 }

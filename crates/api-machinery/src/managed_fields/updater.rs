@@ -68,7 +68,8 @@ pub fn apply(
         Some(last) => {
             // Whatever version of the kind they name it in.
             let others = managers.others(manager);
-            let kept = others.fold(given.clone(), |kept, (_, set)| kept.union(set));
+            let mut kept = given.clone();
+            others.for_each(|(_, set)| kept.extend(set.clone()));
             prune(&merged, &kept, &last, shape)
         }
         None => merged,
