@@ -4,7 +4,7 @@
 //! the first try was not done, and meets itself if it was. If the store stays away, nobody knows, and whoever holds
 //! something for the object must go on holding it.
 
-use std::{future::Future, time::Duration};
+use std::{borrow::Cow, future::Future, time::Duration};
 
 use api_machinery::ApiError;
 use bytes::Bytes;
@@ -71,21 +71,27 @@ impl Outgoing {
 }
 
 impl Storage {
-    /// Stores an object that must not be there yet, in a namespace that stays; gives its JSON.
+    /// Stores an object that must not be there yet, in a namespace that stays; gives its JSON. What is too large for the store
+    /// says nothing of who manages its fields (Kubernetes: `isTooLargeError`).
     pub(crate) async fn create(
         &self,
         at: Address<'_>,
         object: &AnyObject,
     ) -> Result<Bytes, WriteError> {
         let mut namespace = self.namespace_of(at).await?;
-        let outgoing = self.encode(at, object).await?;
+        let mut object = Cow::Borrowed(object);
+        let mut outgoing = self.encode(at, &object).await?;
         loop {
             match self.put_parked(&outgoing, Expect::Absent, namespace.as_slice()).await {
-                Ok(revision) => return self.done(at, &outgoing, object, revision).await,
+                Ok(revision) => return self.done(at, &outgoing, &object, revision).await,
                 Err(WriteError::Outdated(_)) => return Err(at.already_exists().into()),
                 // Somebody has written the namespace, and may do so again: each time brings somebody further.
                 Err(WriteError::Refused(StoreError::GuardFailed { .. })) => {
                     namespace = self.latest_namespace_of(at).await?;
+                }
+                Err(error) if is_too_large(&error) && object.managed_fields().is_some() => {
+                    object.to_mut().set_managed_fields(None);
+                    outgoing = self.encode(at, &object).await?;
                 }
                 Err(error) => return Err(failed(at, error)),
             }
@@ -93,7 +99,8 @@ impl Storage {
     }
 
     /// Stores an object's next state over the one that was read; gives its JSON. What is stored already, to the byte,
-    /// isn't written again, if that was the latest, and in the form that it would have now.
+    /// isn't written again, if that was the latest, and in the form that it would have now. Of what is too large it is as with
+    /// a new object.
     pub(crate) async fn update(
         &self,
         at: Address<'_>,
@@ -101,12 +108,16 @@ impl Storage {
         object: &mut AnyObject,
     ) -> Result<Bytes, WriteError> {
         object.metadata_mut().resource_version = None;
-        let outgoing = self.encode(at, object).await?;
+        let mut outgoing = self.encode(at, object).await?;
         if outgoing.as_of(old.revision) == old.json && !self.is_stale(&outgoing.key).await {
             self.confirm(at, old).await?;
             return Ok(self.shown(at, &outgoing, object, old.revision).await?);
         }
-        let put = self.put_parked(&outgoing, Expect::At(old.revision), &[]).await;
+        let mut put = self.put_parked(&outgoing, Expect::At(old.revision), &[]).await;
+        if put.as_ref().is_err_and(is_too_large) && object.take_managed_fields().is_some() {
+            outgoing = self.encode(at, object).await?;
+            put = self.put_parked(&outgoing, Expect::At(old.revision), &[]).await;
+        }
         let revision = put.map_err(|error| failed(at, error))?;
         self.done(at, &outgoing, object, revision).await
     }
@@ -260,6 +271,10 @@ where
 fn is_answer(error: &StoreError) -> bool {
     use StoreError::{Conflict, GuardFailed, NotFound, TooLarge};
     matches!(error, Conflict { .. } | GuardFailed { .. } | NotFound { .. } | TooLarge(_))
+}
+
+fn is_too_large(error: &WriteError<StoreError>) -> bool {
+    matches!(error, WriteError::Refused(StoreError::TooLarge(_)))
 }
 
 fn classified(error: StoreError) -> WriteError<StoreError> {

@@ -160,7 +160,7 @@ async fn a_write_to_an_object_that_is_another_by_now_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_more_than_the_store_takes_is_not_tried_again() {
+async fn what_is_more_than_the_store_takes_is_tried_again_only_without_its_managers() {
     let (api, faulty) = Api::faulty().await;
     let tries = Arc::new(AtomicUsize::new(0));
     let counted = tries.clone();
@@ -174,8 +174,31 @@ async fn what_is_more_than_the_store_takes_is_not_tried_again() {
     let answer = api.post(SERVICES, &service("a", "10.96.0.9")).await;
     let message = answer.fails(413, "RequestEntityTooLarge");
     assert_eq!(message, "Request entity too large: etcdserver: request is too large");
-    assert_eq!(tries.load(Ordering::SeqCst), 1);
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
     assert_eq!(api.store.get(&claim("10.96.0.9")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_only_its_managers_make_too_large_is_stored_without_them() {
+    let (api, faulty) = Api::faulty().await;
+    let refuse_once = || {
+        let refused = AtomicBool::new(false);
+        faulty.rule(move |op, key| match (op, key.ends_with("/configmaps/default/m")) {
+            (Op::Put, true) if !refused.swap(true, Ordering::SeqCst) => Fate::Refuse,
+            _ => Fate::Pass,
+        });
+    };
+    refuse_once();
+    let created = api.config_map("m", json!({})).await;
+    assert_eq!(created["metadata"]["managedFields"], Value::Null);
+    let path = format!("{CONFIG_MAPS}/m");
+    api.delete(&path).await.ok();
+    let whole = api.config_map("m", json!({})).await;
+    assert!(whole["metadata"]["managedFields"].is_array(), "{whole}");
+    refuse_once();
+    let changed = api.patch(&path, "merge-patch", &json!({"data": {"more": "x"}})).await.ok();
+    assert_eq!(changed["metadata"]["managedFields"], Value::Null);
+    assert_eq!(api.get(&path).await.ok(), changed);
 }
 
 /// Its revision alone the store may know without looking at the disk.
