@@ -208,8 +208,10 @@ impl Storage {
         let object = encoded::decode(&entry).map_err(|e| ApiError::from(&e))?;
         let object = self.converted(object, at.def).await?;
         let Entry { value, revision, .. } = entry;
+        // In the order in which it is stored, which need not be a value's.
+        let managed_fields = registry::without_managed_fields(&value).map(|(_, text)| text);
         let json = encoded::with_version(b"", &value, revision, b"").into();
-        Stored::new((object, None), revision, json)
+        Stored::new((object, managed_fields), revision, json)
     }
 
     /// The latest state of an object, encoded. The cache's encoding is used if it is of the same revision.

@@ -105,6 +105,15 @@ async fn what_would_change_nothing_of_the_cache_s_state_changes_the_store_s() {
     assert_eq!(api.get(A).await.ok(), put);
 }
 
+/// Its managers of fields are written as they were read.
+#[tokio::test]
+async fn what_changes_nothing_of_what_the_cache_does_not_know_is_no_write() {
+    let (api, faulty) = Api::faulty().await;
+    faulty.hush();
+    let object = api.config_map("a", json!({"a": "b"})).await;
+    assert_eq!(api.put(A, &object).await.ok(), object);
+}
+
 #[tokio::test]
 async fn a_dry_run_is_of_the_latest_state() {
     let (api, ..) = behind().await;
