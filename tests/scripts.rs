@@ -367,8 +367,10 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         touch "$HERE/data/kept" "$HERE/data/disk/kept"
         mount --rbind "$HERE/data" "$pods/part"
         mount -t tmpfs none /var/lib
-        mkdir -p /var/lib/minik8s/volumes/pvc-{1,2,3}/data
+        mkdir -p /var/lib/minik8s/volumes/pvc-{1,2,3,4}/data
         echo n1 >/var/lib/minik8s/volumes/.pvc-1.made; echo n2 >/var/lib/minik8s/volumes/.pvc-2.made; : >/var/lib/minik8s/volumes/.pvc-3.made
+        echo n1 >/var/lib/minik8s/volumes/.pvc-4.made
+        mount --bind "$HERE/data" /var/lib/minik8s/volumes/pvc-4
         for kind in config state log run; do set -- "$@" --$kind-dir "$HERE/cluster/$kind"; done
         set -- "$@" --cluster-cidr 10.244.0.0/16,fd00:10:244::/56 --service-cidr 10.96.0.0/16,fd00:10:96::/112
         scripts/down.sh --purge "$@" >"$HERE/said" 2>&1 || { cat "$HERE/said"; exit 1; }
@@ -379,7 +381,7 @@ fn purge_removes_what_is_ours_and_nothing_else() {
         [ -e "$HERE/data/kept" ] && [ -e "$HERE/data/disk/kept" ] || echo "the data of a volume of the host is gone"
         exit 0"#;
     let alone = format!("unshare --net --mount bash <<'END'\n{script}\nEND\n");
-    folder.check(&alone, "pvc-2\npvc-3\nlog/mail.log\n");
+    folder.check(&alone, "pvc-2\npvc-3\npvc-4\nlog/mail.log\n");
 }
 
 const NETWORKS: &str = "set -euo pipefail; . scripts/lib/common.sh; . scripts/lib/cluster.sh; . scripts/lib/networks.sh; ";

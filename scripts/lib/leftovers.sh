@@ -101,14 +101,19 @@ unmount() {
 # Where claims' directories are made, unless their class says otherwise.
 VOLUMES=/var/lib/minik8s/volumes
 
-# remove_volumes NODE…: the directories there that kubelets of these nodes made for claims. The mark beside each says so.
+# mounts_of FOLDER: what is mounted at it and below.
+mounts_of() { findmnt -nlo TARGET | awk -v at="$(realpath -m "$1")" '$0 == at || index($0, at "/") == 1'; }
+
+# remove_volumes NODE…: the directories there that kubelets of these nodes made for claims. The mark beside each says so. What somebody has mounted
+# there is not ours to empty, wherever it is from.
 remove_volumes() {
-    local mark name
+    local mark name volume
     for mark in $VOLUMES/.pvc-*.made; do
         [ -s "$mark" ] && printf '%s\n' "$@" | grep -qxF -f "$mark" || continue
         name=${mark##*/.}
-        rm -rf --one-file-system "${VOLUMES:?}/${name%.made}"
-        rm -f "$mark"
+        volume=${VOLUMES:?}/${name%.made}
+        [ -z "$(mounts_of "$volume")" ] || { warn "$volume stays: something is mounted there" && continue; }
+        rm -rf --one-file-system "$volume" && rm -f "$mark"
     done
     [ ! -d $VOLUMES ] || rmdir $VOLUMES 2>/dev/null || warn "$VOLUMES stays: it holds what no mark says to be of this node"
 }
