@@ -174,7 +174,7 @@ purge_removed_node() {
     purge_node
 }
 
-# The containers say which nodes there were, and the settings which there is.
+# The containers say which nodes there were, perhaps some of another cluster, and the settings which there is: what is on volumes goes with that alone.
 purge_node() {
     local nodes
     nodes=("$(told MINIK8S_NODE_NAME kubelet "$(hostname | tr '[:upper:]' '[:lower:]')")")
@@ -187,5 +187,5 @@ purge_node() {
     CLUSTER_CIDR=$(told MINIK8S_CLUSTER_CIDR kubelet 10.244.0.0/16) SERVICE_CIDR=$(told MINIK8S_SERVICE_CIDR kubelet 10.96.0.0/16)
     remove_network "${nodes[@]}"
     unmount /var/lib/minik8s
-    remove_volumes "${nodes[@]}"
+    remove_volumes "${nodes[0]}"
 }

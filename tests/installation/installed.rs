@@ -156,6 +156,26 @@ fn purge_takes_back_what_a_node_has_made_of_its_host() {
 }
 
 #[test]
+fn purge_leaves_what_is_on_volumes_of_another_node() {
+    let programs = programs_that_say("nothing");
+    let script = format!(
+        r#"{NODE}{LEFT_BEHIND}
+        install worker --release one
+        # As if it had a container of that node.
+        echo 'echo n2' >>/usr/bin/docker.new
+        docker
+        use_node
+        mkdir /var/lib/minik8s/volumes/pvc-2
+        echo n2 >/var/lib/minik8s/volumes/.pvc-2.made
+        install --uninstall --purge 2>/dev/null
+        echo --
+        ls -A /var/lib/minik8s /var/lib/minik8s/volumes | xargs"#
+    );
+    let left = "/var/lib/minik8s: volumes /var/lib/minik8s/volumes: .pvc-2.made pvc-2\n";
+    check(programs.path(), &script, left);
+}
+
+#[test]
 fn readiness_is_asked_for_where_the_file_of_flags_says() {
     let programs = programs_that_say("nothing");
     let script = r#"
