@@ -111,7 +111,8 @@ impl Head {
             let (name, value) = line.split_once(':')?;
             name.eq_ignore_ascii_case("location").then(|| value.trim().to_owned())
         });
-        Ok(Self { code, location: location.filter(|_| leads_on(code)) })
+        let location = location.filter(|location| leads_on(code) && !location.is_empty());
+        Ok(Self { code, location })
     }
 }
 
@@ -225,6 +226,7 @@ mod tests {
         let found = "HTTP/1.1 302 Found\r\nlocation:  /a \r\n\r\n";
         assert_eq!(location(found).as_deref(), Some("/a"));
         assert_eq!(location("HTTP/1.1 200 OK\r\nLocation: /a\r\n\r\n"), None);
+        assert_eq!(location("HTTP/1.1 302 Found\r\nLocation:\r\n\r\n"), None);
         assert_eq!(location("HTTP/1.1 302 Found\r\n\r\nLocation: /a\r\n"), None);
         assert!(is_enough(found.as_bytes()) && is_enough(b"HTTP/1.1 200 OK\r\nA: b"));
         assert!(!is_enough(b"HTTP/1.1 302 Found\r\nA: b\r\n") && !is_enough(b"HTTP/1.1 200 OK"));
