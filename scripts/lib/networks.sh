@@ -141,7 +141,7 @@ of_families() {
         esac
     done
     [ "$(families "$CLUSTER_CIDR")" = "$(families "$SERVICE_CIDR")" ] || die "--cluster-cidr $CLUSTER_CIDR, --service-cidr $SERVICE_CIDR: both need a range of IPv6, or neither"
-    [ "$(families "$CLUSTER_CIDR")" = 4 ] || ip -6 -o addr show dev lo | grep -q . ||
+    [ "$(families "$CLUSTER_CIDR")" = 4 ] || ip -6 -o addr show dev lo | grep . >/dev/null ||
         die "this host has no IPv6 (sysctl net.ipv6.conf.lo.disable_ipv6), of which --cluster-cidr and --service-cidr have ranges"
 }
 
