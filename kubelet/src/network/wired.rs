@@ -131,6 +131,13 @@ impl<W: Wiring> Wired<W> {
         Held { addresses: self.addresses(pod).or(held.addresses), ..held }
     }
 
+    /// With the addresses that pods have still. Of several of one pod the one that runs is the last.
+    fn known(&self, sandboxes: &[Held]) -> Vec<Held> {
+        let mut known: Vec<Held> = sandboxes.iter().map(|held| self.with_valid(held)).collect();
+        known.sort_by_key(|held| held.pid.is_some());
+        known
+    }
+
     /// With the addresses of it that pods have still.
     fn with_valid(&self, held: &Held) -> Held {
         let addresses = held.addresses.map(|made_for| self.valid(made_for));
@@ -259,16 +266,13 @@ impl<W: Wiring> PodNetwork for Wired<W> {
     async fn start(&self, cidr: DualStack, sandboxes: &[Held]) -> Result<(), NetworkError> {
         let cidr = cidr.within(&self.pods);
         self.leave_ipv6(sandboxes).await?;
-        let sandboxes: Vec<Held> = sandboxes.iter().map(|held| self.with_valid(held)).collect();
+        let sandboxes = self.known(sandboxes);
         self.links(cidr, &sandboxes).await?;
         let addressed = |held: &Held| Some((held.pod.clone(), held.addresses?));
         let addresses: Vec<_> = sandboxes.iter().filter_map(addressed).collect();
         self.adopt_ports(&addresses).await?;
         self.firewall(&cidr).await?;
-        // Of several of one pod the one that runs is the last.
-        let (running, dead): (Vec<_>, Vec<_>) = sandboxes.iter().partition(|it| it.pid.is_some());
-        let known = dead.into_iter().chain(running);
-        self.sandboxes.lock().extend(known.map(|held| (held.pod.clone(), held.clone())));
+        self.sandboxes.lock().extend(sandboxes.into_iter().map(|held| (held.pod.clone(), held)));
         let mut ipam = self.ipam.lock();
         if ipam.as_ref().map(Ipam::cidr) != Some(cidr) {
             *ipam = Some(Ipam::new(cidr, &addresses));

@@ -449,6 +449,24 @@ fn a_cluster_that_goes_back_to_ipv4_leaves_nothing_of_ipv6() {
     });
 }
 
+#[test]
+fn of_a_pod_s_sandboxes_the_one_that_runs_says_which_addresses_it_has() {
+    in_own_network(async || {
+        let pods = network("10.219.0.0/16,fd00:10:219::/56");
+        let bridge = Bridge::new("n1", pods, network("10.119.0.0/16,fd00:10:119::/112"));
+        let sandbox = Sandbox::start();
+        let v6 = Some("fd00:10:219:1::2".parse().unwrap());
+        let both = PodAddresses { v4: [10, 219, 1, 2].into(), v6 };
+        let running = Held::new("a", "sandbox-a", Some(sandbox.pid()), Some(both));
+        let before = held("a", PodAddresses { v6: None, ..both });
+        let cidr = network("10.219.1.0/24,fd00:10:219:1::/64");
+        bridge.start(cidr, &[running, before]).await.unwrap();
+        assert_eq!(bridge.addresses("a"), Some(both));
+        let owners = sh(&format!("nft list set bridge {} owners-v6", sources()));
+        assert!(owners.contains("fd00:10:219:1::2"), "{owners}");
+    });
+}
+
 /// A sandbox that was made without IPv6.
 fn held_alone(sandbox: &Sandbox, addresses: PodAddresses) -> Held {
     let addresses = PodAddresses { v6: None, ..addresses };
