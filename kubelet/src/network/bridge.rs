@@ -90,10 +90,13 @@ impl Wiring for BridgeWiring {
     }
 
     async fn disconnect(&self, pod: &Held) -> Result<(), NetworkError> {
-        let link = link_name(&pod.pod);
-        Links::open()?.delete(&link).await?;
-        self.sources.forget(&link);
+        Links::open()?.delete(&link_name(&pod.pod)).await?;
+        self.forget(&pod.pod);
         Ok(())
+    }
+
+    fn forget(&self, pod: &str) {
+        self.sources.forget(&link_name(pod));
     }
 }
 

@@ -41,6 +41,8 @@ pub trait Wiring: Send + Sync + std::fmt::Debug {
     async fn differences(&self, node: &NodeNetwork) -> Result<Vec<Difference>, NetworkError>;
     /// Disconnects a pod, which may not be connected.
     async fn disconnect(&self, pod: &Held) -> Result<(), NetworkError>;
+    /// Keeps nothing of a pod that has no address any more.
+    fn forget(&self, _pod: &str) {}
 }
 
 /// The node's range of addresses, and what is behind them.
@@ -284,7 +286,12 @@ impl<W: Wiring> PodNetwork for Wired<W> {
         let held = self.ipam.lock().as_ref().map(|ipam| (ipam.cidr(), ipam.pods()));
         let Some((cidr, pods)) = held else { return Ok(()) };
         let pods: Vec<Held> = pods.iter().map(|pod| self.held(pod)).collect();
-        self.links(cidr, &pods).await?;
+        let linked = self.links(cidr, &pods).await;
+        // Those that have gone meanwhile.
+        for gone in pods.iter().filter(|held| self.addresses(&held.pod).is_none()) {
+            self.wiring.forget(&gone.pod);
+        }
+        linked?;
         if self.firewall(&cidr).await? {
             tracing::warn!("somebody had changed our rules of the packet filter; they are back");
         }
@@ -348,6 +355,7 @@ impl<W: Wiring> PodNetwork for Wired<W> {
         if let Some(ipam) = self.ipam.lock().as_mut() {
             ipam.release(pod);
         }
+        self.wiring.forget(pod);
         self.sandboxes.lock().remove(pod);
         self.choices.lock().release(pod);
     }

@@ -219,6 +219,22 @@ fn a_pod_s_packets_in_the_name_of_another_one_end_at_its_link() {
 }
 
 #[test]
+fn a_link_is_nobody_s_once_its_pod_has_no_address() {
+    in_own_network(async || {
+        let bridge = started("n1", "10.219.1.0/24").await;
+        let sandbox = Sandbox::start();
+        bridge.attach(&sandbox.of("a")).await.unwrap();
+        bridge.detach("a").await.unwrap();
+        // It may get another sandbox.
+        bridge.reconcile().await.unwrap();
+        bridge.release("a");
+        bridge.reconcile().await.unwrap();
+        let owners = sh(&format!("nft list set bridge {} owners", sources()));
+        assert!(!owners.contains("10.219.1."), "{owners}");
+    });
+}
+
+#[test]
 fn a_pod_knows_its_gateway_whoever_else_comes_and_goes() {
     in_own_network(async || {
         let bridge = started("n1", "10.219.1.0/24").await;
