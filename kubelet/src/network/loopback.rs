@@ -28,15 +28,15 @@ pub(super) struct Loopback(Mutex<BTreeMap<u16, Led>>);
 
 #[derive(Debug)]
 struct Led {
-    pod: SocketAddr,
+    pod: Vec<SocketAddr>,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Loopback {
     /// Serves those of these ports that are there, and no others. What others of the host listen on is tried again with the next
     /// call. Needs a tokio runtime.
-    pub(super) fn serve<'a>(&self, ports: impl Iterator<Item = &'a PortMapping>) {
-        let wanted: BTreeMap<u16, SocketAddr> = ports.filter_map(at_loopback).collect();
+    pub(super) fn serve<'a>(&self, ports: impl Iterator<Item = &'a PortMapping> + Clone) {
+        let wanted = wanted(ports);
         let mut led = self.0.lock();
         led.retain(|port, led| wanted.get(port) == Some(&led.pod));
         for (port, pod) in wanted {
@@ -45,7 +45,8 @@ impl Loopback {
             }
             match listen(port) {
                 Ok(listener) => {
-                    let serving = AbortOnDropHandle::new(tokio::spawn(hand_on(listener, pod)));
+                    let serving = tokio::spawn(hand_on(listener, pod.clone()));
+                    let serving = AbortOnDropHandle::new(serving);
                     led.insert(port, Led { pod, _serving: serving });
                 }
                 Err(error) => tracing::debug!(port, %error, "cannot serve a pod's port at ::1"),
@@ -54,12 +55,30 @@ impl Loopback {
     }
 }
 
-/// The node's port, and where it leads, if it is one at `::1`, too.
-fn at_loopback(port: &PortMapping) -> Option<(u16, SocketAddr)> {
-    let is_there = port.pod_ip.is_ipv6()
-        && port.protocol == "tcp"
-        && port.host_ip.is_none_or(|ip| ip.is_unspecified() || ip == Ipv6Addr::LOCALHOST);
-    is_there.then(|| (port.host_port, SocketAddr::new(port.pod_ip, port.pod_port)))
+/// The node's ports at `::1`, and where each leads. Who is refused there tries 127.0.0.1, but nobody is refused: one at all
+/// addresses of the node leads to the pod's address of IPv4 where nothing listens at the other.
+fn wanted<'a>(
+    ports: impl Iterator<Item = &'a PortMapping> + Clone,
+) -> BTreeMap<u16, Vec<SocketAddr>> {
+    let tcp = ports.filter(|port| port.protocol == "tcp");
+    let of_ipv4 = tcp.clone().filter(|port| port.pod_ip.is_ipv4() && port.host_ip.is_none());
+    let of_ipv4: BTreeMap<u16, SocketAddr> =
+        of_ipv4.map(|port| (port.host_port, pod_of(port))).collect();
+    let led = |port: &PortMapping| {
+        let second = of_ipv4.get(&port.host_port).filter(|_| port.host_ip.is_none());
+        let pod: Vec<_> = [pod_of(port)].into_iter().chain(second.copied()).collect();
+        (port.host_port, pod)
+    };
+    tcp.filter(|port| is_at_loopback(port)).map(led).collect()
+}
+
+fn is_at_loopback(port: &PortMapping) -> bool {
+    port.pod_ip.is_ipv6()
+        && port.host_ip.is_none_or(|ip| ip.is_unspecified() || ip == Ipv6Addr::LOCALHOST)
+}
+
+fn pod_of(port: &PortMapping) -> SocketAddr {
+    SocketAddr::new(port.pod_ip, port.pod_port)
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
@@ -70,12 +89,12 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 }
 
 /// Connections end with it.
-async fn hand_on(listener: TcpListener, pod: SocketAddr) {
+async fn hand_on(listener: TcpListener, pod: Vec<SocketAddr>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((client, _)) => drop(connections.spawn(connect(client, pod))),
+                Ok((client, _)) => drop(connections.spawn(connect(client, pod.clone()))),
                 Err(_) => sleep(PAUSE).await,
             },
             Some(_) = connections.join_next() => {}
@@ -84,8 +103,8 @@ async fn hand_on(listener: TcpListener, pod: SocketAddr) {
 }
 
 /// A client of a pod that does not listen sees its connection end.
-async fn connect(mut client: TcpStream, pod: SocketAddr) {
-    if let Ok(mut server) = TcpStream::connect(pod).await {
+async fn connect(mut client: TcpStream, pod: Vec<SocketAddr>) {
+    if let Ok(mut server) = TcpStream::connect(&pod[..]).await {
         let _ = copy_bidirectional(&mut client, &mut server).await;
     }
 }
@@ -94,22 +113,39 @@ async fn connect(mut client: TcpStream, pod: SocketAddr) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ports_of_tcp_at_no_other_address_are_served() {
-        let port = |protocol: &str, host_ip: Option<&str>, pod_ip: &str| PortMapping {
+    fn port(protocol: &str, host_ip: Option<&str>, pod_ip: &str) -> PortMapping {
+        PortMapping {
             protocol: protocol.to_owned(),
             host_ip: host_ip.map(|ip| ip.parse().unwrap()),
             host_port: 8080,
             pod_ip: pod_ip.parse().unwrap(),
             pod_port: 80,
-        };
-        let led = |protocol, host_ip, pod_ip| at_loopback(&port(protocol, host_ip, pod_ip));
-        let pod = Some((8080, "[fd00::2]:80".parse().unwrap()));
-        for host_ip in [None, Some("::"), Some("::1")] {
-            assert_eq!(led("tcp", host_ip, "fd00::2"), pod, "{host_ip:?}");
         }
-        assert_eq!(led("tcp", Some("2001:db8::1"), "fd00::2"), None);
-        assert_eq!(led("tcp", None, "10.244.1.2"), None);
-        assert_eq!(led("udp", None, "fd00::2"), None);
+    }
+
+    fn check(ports: &[PortMapping], expected: &[&str]) {
+        let led: Vec<_> = wanted(ports.iter()).into_values().flatten().collect();
+        let led: Vec<_> = led.iter().map(ToString::to_string).collect();
+        assert_eq!(led, expected, "{ports:?}");
+    }
+
+    #[test]
+    fn ports_of_tcp_at_no_other_address_are_served() {
+        for host_ip in [None, Some("::"), Some("::1")] {
+            check(&[port("tcp", host_ip, "fd00::2")], &["[fd00::2]:80"]);
+        }
+        check(&[port("tcp", Some("2001:db8::1"), "fd00::2")], &[]);
+        check(&[port("tcp", None, "10.244.1.2")], &[]);
+        check(&[port("udp", None, "fd00::2")], &[]);
+    }
+
+    #[test]
+    fn a_port_at_all_addresses_leads_to_either_address_of_the_pod() {
+        let both = |host_ip| ["10.244.1.2", "fd00::2"].map(|pod| port("tcp", host_ip, pod));
+        check(&both(None), &["[fd00::2]:80", "10.244.1.2:80"]);
+        let others = port("tcp", Some("127.0.0.1"), "10.244.1.3");
+        check(&[others.clone(), port("tcp", Some("::1"), "fd00::2")], &["[fd00::2]:80"]);
+        check(&[others, port("tcp", None, "fd00::2")], &["[fd00::2]:80"]);
+        check(&[port("udp", None, "10.244.1.2"), both(None)[1].clone()], &["[fd00::2]:80"]);
     }
 }

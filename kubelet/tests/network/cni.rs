@@ -218,8 +218,12 @@ pub(crate) struct Server(Child);
 
 impl Server {
     pub(crate) fn start(sandbox: &Sandbox) -> Self {
+        Self::at(sandbox, "80")
+    }
+
+    pub(crate) fn at(sandbox: &Sandbox, address: &str) -> Self {
         let pid = sandbox.pid().to_string();
-        let arguments = ["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", "80"];
+        let arguments = ["-t", &pid, "-n", "busybox", "httpd", "-f", "-p", address];
         Self(Command::new("nsenter").args(arguments).spawn().unwrap())
     }
 }

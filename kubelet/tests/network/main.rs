@@ -540,6 +540,27 @@ fn ports_of_the_node_by_ipv6_lead_to_the_pod_at_the_address_that_they_are_for() 
     });
 }
 
+#[test]
+fn a_pod_that_listens_by_ipv4_alone_is_reached_at_both_loopback_addresses() {
+    in_own_network(async || {
+        let pods = network("10.219.0.0/16,fd00:10:219::/56");
+        let bridge = Bridge::new("n1", pods, network("10.119.0.0/16,fd00:10:119::/112"));
+        bridge.start(network("10.219.1.0/24,fd00:10:219:1::/64"), &[]).await.unwrap();
+        sh("ip link set lo up");
+        let sandbox = Sandbox::start();
+        let addresses = bridge.attach(&sandbox.of("a")).await.unwrap();
+        let _server = cni::Server::at(&sandbox, &format!("{}:80", addresses.v4));
+        let led = addresses.iter().map(|pod_ip| PortMapping { pod_ip, ..port("tcp", 8080) });
+        bridge.host_ports("a", led.collect()).await.unwrap();
+        for there in ["127.0.0.1:8080", "[::1]:8080"] {
+            testkit::wait::until(&format!("{there} leads to the pod"), async || {
+                speaks(there).await
+            })
+            .await;
+        }
+    });
+}
+
 /// Whether a server of HTTP answers there.
 async fn speaks(address: &str) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
