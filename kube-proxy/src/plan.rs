@@ -186,6 +186,13 @@ pub(crate) fn reached_at(place: &Place, service: &Service) -> BTreeSet<IpAddr> {
     Outside::plan(place, service, &addresses(place, service), &[]).held
 }
 
+/// The addresses beside its virtual IPs that lead to a Service, whichever hosts have them, and whoever serves it there.
+pub(crate) fn led_to(place: &Place, service: &Service) -> BTreeSet<IpAddr> {
+    let Outside { external_ips, balancer_ips, .. } =
+        Outside::plan(place, service, &addresses(place, service), &[]);
+    external_ips.into_iter().chain(balancer_ips).collect()
+}
+
 /// A port of a Service, as others name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PortRef {

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use api_machinery::load_balancer::{addresses, is_without_class, pool_of};
+use api_machinery::{
+    gateway::is_of_gateway,
+    load_balancer::{addresses, is_without_class, pool_of},
+};
 use api_types::api::{
     core::v1::{Node, ObjectReference, Service},
     discovery::v1::EndpointSlice,
@@ -17,7 +20,7 @@ use netlink::{Address, Link, Mac, host_prefix};
 
 use crate::{
     family::Family,
-    plan::{Outside, Place, ServicePlan, plan_service},
+    plan::{Place, ServicePlan, led_to, plan_service},
     routes,
     world::ServiceAndSlices,
 };
@@ -83,15 +86,21 @@ fn given_to(
     slices: &[Arc<EndpointSlice>],
 ) -> Vec<(IpAddr, Given)> {
     let plan = plan_service(place, service, slices.iter().map(AsRef::as_ref));
-    let Some(plan) = plan else { return Vec::new() };
-    let object = service.object_ref(&());
-    let Outside { external_ips, balancer_ips, .. } = &plan.outside;
-    let led_here = |ip: &IpAddr| external_ips.contains(ip) || balancer_ips.contains(ip);
+    // That of a Gateway has no endpoints: each host has an nginx for it.
+    if plan.is_none() && !is_of_gateway(service) {
+        return Vec::new();
+    }
+    let (object, led_here) = (service.object_ref(&()), led_to(place, service));
     let given = |address: IpAddr| {
-        let served = is_served(&plan, Family::of(address));
-        (address, Given { service: plan.to_string(), object: object.clone(), served })
+        let served = plan.as_ref().is_none_or(|plan| is_served(plan, Family::of(address)));
+        (address, Given { service: name(&object), object: object.clone(), served })
     };
-    addresses(service).filter(led_here).map(given).collect()
+    addresses(service).filter(|ip| led_here.contains(ip)).map(given).collect()
+}
+
+/// Its namespace and name.
+fn name(object: &ObjectReference) -> String {
+    [&object.namespace, &object.name].map(|it| it.as_deref().unwrap_or_default()).join("/")
 }
 
 fn is_served(plan: &ServicePlan, family: Family) -> bool {
@@ -140,6 +149,7 @@ pub(crate) fn segment(
 
 #[cfg(test)]
 mod tests {
+    use api_machinery::{gateway::GATEWAY_LABEL, host_routes::MANAGED_BY};
     use serde_json::{Value, json};
 
     use super::*;
@@ -199,6 +209,25 @@ mod tests {
         check("Local", "n1", &ours, [Some(true), Some(false)]);
         check("Local", "n2", &ours, [Some(false), Some(false)]);
         check("Cluster", "n1", &json!({}), [None, None]);
+    }
+
+    #[test]
+    fn every_host_serves_a_gateway() {
+        let mut service =
+            service("Local", &json!({"minik8s.io/load-balancer-pool": "192.0.2.64/28"}));
+        let labels = [(GATEWAY_LABEL, "web"), MANAGED_BY];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        service.metadata.labels = Some(labels.into());
+        let check = |name: &str, expected: bool| {
+            let mut service = service.clone();
+            service.metadata.name = Some(name.to_owned());
+            let found = given(&place(), &[(Arc::new(service), Vec::new())], &BTreeSet::new());
+            let found: Vec<_> = found.values().map(|it| (it.service.clone(), it.served)).collect();
+            assert_eq!(found, vec![(format!("default/{name}"), expected); 2]);
+        };
+        check("gateway-web", true);
+        // It says no more than that it is one.
+        check("web", false);
     }
 
     #[test]
