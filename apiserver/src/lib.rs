@@ -82,7 +82,7 @@ mod verbs;
 mod webhook_client;
 mod websocket;
 
-pub use audit::{Audit, Batches, LogFile, PolicyError};
+pub use audit::{Audit, Batches, LogFile, PolicyError, Truncation, TruncationError};
 pub use catalogue::CatalogueError;
 pub use config::{Config, PortRange, RequestLimits};
 pub use duties::DutyError;

@@ -1,6 +1,6 @@
 //! What is told to whom.
 
-use std::{path::Path, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family},
@@ -10,9 +10,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    event::Event,
     log::{self, LogFile},
     policy::{Policy, PolicyError},
     sink::{self, Sink},
+    truncate::Truncation,
     webhook::{self, Batches},
 };
 use crate::webhook_client::kubeconfig::{KubeconfigError, Remote};
@@ -24,7 +26,8 @@ const LAST: Duration = webhook::FAREWELL.saturating_add(Duration::from_secs(1));
 #[derive(Debug)]
 pub struct Audit {
     pub(super) policy: Policy,
-    sinks: Vec<Sink>,
+    /// With how long events may be there.
+    sinks: Vec<(Sink, Option<Truncation>)>,
     closing: CancellationToken,
     told: Counter,
     lost: Lost,
@@ -52,9 +55,9 @@ impl Audit {
     #[must_use]
     pub fn to_log(mut self, file: LogFile) -> Self {
         let (closing, lost) = (self.closing.clone(), self.lost("log"));
-        let losses = lost.clone();
+        let (losses, truncation) = (lost.clone(), file.truncation);
         let work = |events| log::write(file, events, losses, closing);
-        self.sinks.push(Sink::begin("log", sink::BUFFER, lost, work));
+        self.sinks.push((Sink::begin("log", sink::BUFFER, lost, work), truncation));
         self
     }
 
@@ -71,7 +74,8 @@ impl Audit {
         let (closing, lost) = (self.closing.clone(), self.lost("webhook"));
         let losses = lost.clone();
         let work = move |events| webhook::send(server, events, batches, losses, closing);
-        self.sinks.push(Sink::begin("webhook", batches.buffer, lost, work));
+        let sink = Sink::begin("webhook", batches.buffer, lost, work);
+        self.sinks.push((sink, batches.truncation));
         Ok(self)
     }
 
@@ -87,11 +91,28 @@ impl Audit {
         registry.register("apiserver_audit_error", help, self.lost.clone());
     }
 
-    /// A line.
-    pub(super) fn tell(&self, event: &[u8]) {
+    /// An event, to all for whom it is not too long.
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        let Some(line) = event.line() else { return };
         self.told.inc();
-        for sink in &self.sinks {
-            sink.tell(event);
+        for (sink, truncation) in &self.sinks {
+            let fitting = match truncation {
+                Some(truncation) => truncation.fit(event, &line),
+                None => Some(Cow::from(&*line)),
+            };
+            match fitting {
+                Some(line) => sink.tell(&line),
+                None => self.drop_long(),
+            }
+        }
+    }
+
+    /// Counts an event that somebody is not told, as Kubernetes' plugin does.
+    fn drop_long(&self) {
+        let lost = self.lost("truncate").inc() + 1;
+        // Each time there are twice as many.
+        if lost.is_power_of_two() {
+            tracing::error!(lost, "audit events are dropped: truncated, they are still too long");
         }
     }
 
@@ -99,7 +120,7 @@ impl Audit {
     pub(crate) async fn close(&self) {
         self.closing.cancel();
         let all_end = async {
-            for sink in &self.sinks {
+            for (sink, _) in &self.sinks {
                 sink.ended().await;
             }
         };

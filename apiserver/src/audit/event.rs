@@ -16,7 +16,7 @@ const USUAL: usize = 1024;
 pub(super) type Annotations = BTreeMap<Cow<'static, str>, Cow<'static, str>>;
 
 /// See the module.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event<'a> {
     pub(super) kind: &'static str,
@@ -54,7 +54,7 @@ pub(super) struct Event<'a> {
 }
 
 /// Who asks.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct User<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     username: &'a str,
@@ -166,6 +166,19 @@ impl Event<'_> {
         serde_json::to_writer(&mut line, self).ok()?;
         line.push(b'\n');
         Some(line)
+    }
+
+    /// The same, without what was brought and answered, which it says.
+    pub(super) fn truncated_line(&self) -> Option<Vec<u8>> {
+        let mut annotations = self.annotations.clone();
+        annotations.insert("audit.k8s.io/truncated".into(), "true".into());
+        let truncated = Event {
+            request_object: None,
+            response_object: None,
+            annotations: &annotations,
+            ..self.clone()
+        };
+        truncated.line()
     }
 }
 

@@ -8,22 +8,24 @@ use std::{
     time::Duration,
 };
 
-use api_types::jiff::{SignedDuration, Timestamp};
+use api_types::jiff::Timestamp;
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
-use super::sink::Events;
+use super::{
+    backups::{self, Mill},
+    sink::{Events, Room},
+    truncate::Truncation,
+};
 
 /// How many events are written at once, at most.
 const BATCH: usize = 512;
 /// For how long events are collected after a write: a write for each would take more time than the requests.
 const PAUSE: Duration = Duration::from_millis(10);
-/// As the names of old files have the time.
-const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";
 
 /// Where events are written to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
     /// The file; `-` is the standard output.
     pub path: PathBuf,
@@ -33,6 +35,10 @@ pub struct LogFile {
     pub max_backups: usize,
     /// For how many days old files are kept; 0: for ever.
     pub max_age: u32,
+    /// Whether old files are compressed.
+    pub compress: bool,
+    /// How long events may be, and how many bytes of them are written at once; none: any.
+    pub truncation: Option<Truncation>,
 }
 
 impl LogFile {
@@ -52,14 +58,15 @@ pub(super) async fn write(
     lost: Counter,
     closing: CancellationToken,
 ) {
-    let mut writer = Some(Writer { file, open: None });
+    let room = Room::new(BATCH, file.truncation);
+    let mut writer = Some(Writer::new(file));
     loop {
-        let batch = events.next(BATCH, &closing).await;
+        let batch = events.next(room, &closing).await;
         if batch.is_empty() {
             return;
         }
         let Some(mut taken) = writer.take() else { return };
-        let (count, is_full) = (batch.len() as u64, batch.len() == BATCH);
+        let count = batch.len() as u64;
         let work = tokio::task::spawn_blocking(move || {
             let written = taken.write(&batch);
             (taken, written)
@@ -74,7 +81,7 @@ pub(super) async fn write(
             }
             Err(error) => tracing::error!(%error, "audit events can't be written any more"),
         }
-        if !is_full {
+        if !events.has_more() {
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = closing.cancelled() => {}
@@ -87,9 +94,15 @@ struct Writer {
     file: LogFile,
     /// With how long it is.
     open: Option<(File, u64)>,
+    /// Once a file has been opened.
+    mill: Option<Mill>,
 }
 
 impl Writer {
+    fn new(file: LogFile) -> Self {
+        Self { file, open: None, mill: None }
+    }
+
     fn write(&mut self, events: &[Bytes]) -> io::Result<()> {
         if self.file.is_standard_output() {
             let mut out = io::stdout().lock();
@@ -123,6 +136,7 @@ impl Writer {
             length += 1;
         }
         self.open = Some((file, length));
+        self.mill.get_or_insert_with(|| Mill::of(self.file.clone()));
         Ok(length)
     }
 
@@ -137,9 +151,9 @@ impl Writer {
 
     fn rotate(&mut self, now: Timestamp) -> io::Result<()> {
         self.open = None;
-        fs::rename(&self.file.path, free_name(&self.file.path, now))?;
-        if let Err(error) = remove_expired(&self.file, now) {
-            tracing::error!(%error, path = %self.file.path.display(), "old audit logs stay");
+        fs::rename(&self.file.path, backups::free_name(&self.file.path, now))?;
+        if let Some(mill) = &self.mill {
+            mill.want();
         }
         Ok(())
     }
@@ -153,100 +167,37 @@ fn ends_within_a_line(path: &Path, length: u64) -> bool {
     read.is_ok() && last != [b'\n']
 }
 
-/// All that can be removed; fails with the last fault.
-fn remove_expired(file: &LogFile, now: Timestamp) -> io::Result<()> {
-    let Some(folder) = file.path.parent() else { return Ok(()) };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let names: Vec<String> = fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    let mut removed = Ok(());
-    for name in expired(file, &names, now) {
-        removed = fs::remove_file(folder.join(name)).and(removed);
-    }
-    removed
-}
-
-/// The name of an old file; no two have the same, however fast they fill up.
-fn free_name(path: &Path, now: Timestamp) -> PathBuf {
-    let mut time = now;
-    loop {
-        let name = old_name(path, time);
-        if !name.exists() {
-            return name;
-        }
-        time += SignedDuration::from_millis(1);
-    }
-}
-
-/// `audit-2026-01-02T03-04-05.678.log`
-fn old_name(path: &Path, now: Timestamp) -> PathBuf {
-    let (stem, extension) = parts(path);
-    path.with_file_name(format!("{stem}-{}{extension}", now.strftime(STAMP)))
-}
-
-fn parts(path: &Path) -> (String, String) {
-    let text = |part: Option<&std::ffi::OsStr>| part.map(|it| it.to_string_lossy().into_owned());
-    let extension = text(path.extension()).map(|it| format!(".{it}")).unwrap_or_default();
-    (text(path.file_stem()).unwrap_or_default(), extension)
-}
-
-/// Of these files of the folder, the old ones that are too many or too old.
-fn expired<'a>(file: &LogFile, names: &'a [String], now: Timestamp) -> Vec<&'a str> {
-    let (stem, extension) = parts(&file.path);
-    let prefix = format!("{stem}-");
-    let of_name = |name: &'a String| {
-        let stamp = name.strip_prefix(&*prefix)?.strip_suffix(&*extension)?;
-        let time = api_types::jiff::civil::DateTime::strptime(STAMP, stamp).ok()?;
-        let time = time.to_zoned(api_types::jiff::tz::TimeZone::UTC).ok()?.timestamp();
-        Some((time, name.as_str()))
-    };
-    let mut old: Vec<_> = names.iter().filter_map(of_name).collect();
-    old.sort_unstable_by(|one, other| other.cmp(one));
-    let most = if file.max_backups == 0 { usize::MAX } else { file.max_backups };
-    let age = SignedDuration::from_hours(24 * i64::from(file.max_age));
-    let is_over = |time: Timestamp| file.max_age > 0 && now.duration_since(time) > age;
-    let gone = old.iter().enumerate().filter(|(i, (time, _))| *i >= most || is_over(*time));
-    gone.map(|(_, (_, name))| *name).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use api_types::jiff::SignedDuration;
+    use testkit::wait;
+
+    use super::{backups::old_name, *};
 
     fn file(path: &Path) -> LogFile {
-        LogFile { path: path.to_owned(), max_size: 1, max_backups: 2, max_age: 3 }
+        LogFile {
+            path: path.to_owned(),
+            max_size: 1,
+            max_backups: 2,
+            max_age: 0,
+            compress: false,
+            truncation: None,
+        }
     }
 
-    #[test]
-    fn old_files_go_when_they_are_too_many_or_too_old() {
-        let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
-        let name = |day: u8| format!("audit-2026-01-{day:02}T01-02-03.456.log");
-        let names =
-            [name(9), name(2), name(8), name(7), "audit.log".to_owned(), "audit-x.log".to_owned()];
-        let expired = |file: &LogFile| {
-            let mut found = expired(file, &names, now);
-            found.sort_unstable();
-            found.join(" ")
-        };
-        let file = file(Path::new("/var/log/audit.log"));
-        assert_eq!(expired(&file), format!("{} {}", name(2), name(7)));
-        assert_eq!(expired(&LogFile { max_backups: 0, ..file.clone() }), name(2));
-        assert_eq!(expired(&LogFile { max_backups: 0, max_age: 0, ..file.clone() }), "");
-        let moved = old_name(&file.path, "2026-01-09T01:02:03.456789Z".parse().unwrap());
-        assert_eq!(moved, Path::new("/var/log").join(name(9)));
+    fn line(byte: u8) -> Bytes {
+        Bytes::from([vec![byte; 600 << 10], b"\n".to_vec()].concat())
     }
 
     #[test]
     fn a_file_that_is_long_becomes_an_old_one_and_no_event_is_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("logs/audit.log");
-        let line = |byte: u8| Bytes::from([vec![byte; 600 << 10], b"\n".to_vec()].concat());
-        let mut writer = Writer { file: file(&path), open: None };
+        let mut writer = Writer::new(file(&path));
         writer.write(&[line(b'a'), line(b'b')]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), line(b'b'));
         // Begun anew, it goes on with what is there.
-        let mut writer = Writer { file: file(&path), open: None };
+        let mut writer = Writer::new(file(&path));
         writer.write(&[Bytes::from_static(b"c\n")]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), [&line(b'b')[..], b"c\n"].concat());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2);
@@ -255,20 +206,33 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
     }
 
+    #[tokio::test]
+    async fn an_old_file_is_compressed_when_another_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let mut writer = Writer::new(LogFile { compress: true, ..file(&path) });
+        writer.write(&[line(b'a'), line(b'b')]).unwrap();
+        wait::until("the old file is compressed", async || {
+            let entries = fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort_unstable();
+            let is_done = names.len() == 2 && names[0].to_string_lossy().ends_with(".log.gz");
+            if is_done { Ok(()) } else { Err(names) }
+        })
+        .await;
+        assert_eq!(fs::read(&path).unwrap(), line(b'b'));
+    }
+
     #[test]
-    fn files_that_fill_up_at_once_are_all_kept_and_one_that_cannot_be_removed_does_not_matter() {
+    fn files_that_fill_up_at_once_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
-        let long_ago = old_name(&path, "2025-01-10T00:00:00Z".parse().unwrap());
-        fs::create_dir_all(&long_ago).unwrap();
-        let file = LogFile { max_backups: 0, ..file(&path) };
-        let mut writer = Writer { file, open: None };
+        let mut writer = Writer::new(LogFile { max_backups: 0, ..file(&path) });
         for line in ["a\n", "b\n", "c\n"] {
             writer.write(&[Bytes::from_static(line.as_bytes())]).unwrap();
             writer.rotate(now).unwrap();
         }
-        assert!(long_ago.exists(), "a folder is no file");
         for (millis, line) in [(0, "a\n"), (1, "b\n"), (2, "c\n")] {
             let name = old_name(&path, now + SignedDuration::from_millis(millis));
             assert_eq!(fs::read_to_string(name).unwrap(), line);
@@ -280,7 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         fs::write(&path, "{\"kind").unwrap();
-        let mut writer = Writer { file: file(&path), open: None };
+        let mut writer = Writer::new(file(&path));
         writer.write(&[Bytes::from_static(b"a\n")]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"kind\na\n");
     }

@@ -6,15 +6,23 @@
 //! counted and told in the log.
 
 mod backend;
+mod backups;
 mod event;
 mod log;
 mod policy;
 mod sink;
 mod sources;
 mod trail;
+mod truncate;
 mod webhook;
 
-pub use self::{backend::Audit, log::LogFile, policy::PolicyError, webhook::Batches};
+pub use self::{
+    backend::Audit,
+    log::LogFile,
+    policy::PolicyError,
+    truncate::{Truncation, TruncationError},
+    webhook::Batches,
+};
 pub(crate) use self::{
     policy::{Asked, Resource},
     trail::{AUDIT_ID, Begin, Trail, id},

@@ -8,6 +8,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::truncate::Truncation;
+
 /// So many events wait at most (Kubernetes: `defaultBatchBufferSize`).
 pub(super) const BUFFER: usize = 10_000;
 
@@ -76,6 +78,39 @@ struct Shared {
     came: Notify,
 }
 
+/// How much there is room for in a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    events: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// For so many events; each of those that are truncated has room in an empty batch.
+    pub(super) fn new(events: usize, truncation: Option<Truncation>) -> Self {
+        Self { events, bytes: truncation.map_or(usize::MAX, Truncation::max_batch_size) }
+    }
+
+    /// What is left beside these.
+    pub(super) fn beside(self, batch: &[Bytes]) -> Self {
+        let bytes: usize = batch.iter().map(Bytes::len).sum();
+        Self {
+            events: self.events.saturating_sub(batch.len()),
+            bytes: self.bytes.saturating_sub(bytes),
+        }
+    }
+
+    /// How many of these events it is for, the first of them first.
+    fn count<'a>(self, events: impl IntoIterator<Item = &'a Bytes>) -> usize {
+        let mut left = Some(self.bytes);
+        let has_room = |event: &&Bytes| {
+            left = left.and_then(|left| left.checked_sub(event.len()));
+            left.is_some()
+        };
+        events.into_iter().take(self.events).take_while(has_room).count()
+    }
+}
+
 /// Encoded events, in order.
 pub(super) struct Events {
     shared: Arc<Shared>,
@@ -84,8 +119,8 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Some more, as soon as there are any; none when all have come after the end.
-    pub(super) async fn next(&mut self, most: usize, closing: &CancellationToken) -> Vec<Bytes> {
+    /// Some more, as soon as there are any; none when all have come after the end, or the next has no room.
+    pub(super) async fn next(&mut self, room: Room, closing: &CancellationToken) -> Vec<Bytes> {
         let mut is_over = false;
         while self.taken.is_empty() && !is_over {
             tokio::select! {
@@ -94,11 +129,16 @@ impl Events {
             }
             self.take(is_over);
         }
-        let batch: Vec<_> = self.taken.drain(..most.min(self.taken.len())).collect();
+        let batch: Vec<_> = self.taken.drain(..room.count(&self.taken)).collect();
         let mut waiting = self.shared.waiting.lock();
         waiting.events -= batch.len();
         waiting.bytes -= batch.iter().map(Bytes::len).sum::<usize>();
         batch
+    }
+
+    /// Whether there is some that nobody has to wait for.
+    pub(super) fn has_more(&self) -> bool {
+        !self.taken.is_empty()
     }
 
     fn take(&mut self, is_over: bool) {
@@ -182,6 +222,23 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_batch_has_room_for_so_many_events_and_so_many_bytes() {
+        let events = |lengths: &[usize]| -> Vec<_> {
+            lengths.iter().map(|length| Bytes::from(vec![b'x'; *length])).collect()
+        };
+        let check = |before: &[usize], lengths: &[usize], expected: usize| {
+            let room = Room { events: 3, bytes: 10 }.beside(&events(before));
+            assert_eq!(room.count(&events(lengths)), expected, "{before:?} {lengths:?}");
+        };
+        check(&[], &[1, 1, 1, 1], 3);
+        check(&[], &[5, 5, 1], 2);
+        check(&[], &[5, 6, 1], 1);
+        check(&[4, 4], &[2, 1], 1);
+        check(&[4, 4], &[3, 1], 0);
+        check(&[], &[11], 0);
+    }
+
     #[tokio::test]
     async fn nobody_waits_and_what_does_not_fit_is_counted() {
         let (lost, closing) = (Counter::default(), CancellationToken::new());
@@ -191,7 +248,7 @@ mod tests {
         let sink = Sink::begin("log", 2, lost.clone(), |mut events: Events| async move {
             held.cancelled().await;
             loop {
-                let batch = events.next(10, &closing).await;
+                let batch = events.next(Room::new(10, None), &closing).await;
                 if batch.is_empty() {
                     return;
                 }
@@ -218,7 +275,7 @@ mod tests {
         let end = closing.clone();
         let sink = Sink::begin("log", 1000, lost.clone(), |mut events: Events| async move {
             loop {
-                let batch = events.next(1000, &closing).await;
+                let batch = events.next(Room::new(1000, None), &closing).await;
                 if batch.is_empty() {
                     return;
                 }

@@ -323,9 +323,7 @@ impl Shared {
             stage_timestamp: if is_answered { Timestamp::now() } else { self.received },
             annotations: &annotations,
         };
-        if let Some(line) = event.line() {
-            self.audit.tell(&line);
-        }
+        self.audit.tell(&event);
     }
 }
 

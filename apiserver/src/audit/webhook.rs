@@ -7,7 +7,10 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::sink::{BUFFER, Events};
+use super::{
+    sink::{BUFFER, Events, Room},
+    truncate::Truncation,
+};
 use crate::{kubelet_client::causes, webhook_client::kubeconfig::Remote};
 
 /// How often a batch is sent that is not taken.
@@ -18,7 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How events are sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batches {
     /// So many wait at most.
     pub buffer: usize,
@@ -28,13 +31,15 @@ pub struct Batches {
     pub wait: Duration,
     /// After how long a batch is sent again that was not taken; each time it is half as long again.
     pub backoff: Duration,
+    /// How long events may be, and how many bytes of them are sent at once; none: any.
+    pub truncation: Option<Truncation>,
 }
 
 /// Kubernetes' (`defaultWebhookBatchConfig`).
 impl Default for Batches {
     fn default() -> Self {
         let (wait, backoff) = (Duration::from_secs(30), Duration::from_secs(10));
-        Self { buffer: BUFFER, most: 400, wait, backoff }
+        Self { buffer: BUFFER, most: 400, wait, backoff, truncation: None }
     }
 }
 
@@ -56,26 +61,17 @@ pub(super) async fn send(
     lost: Counter,
     closing: CancellationToken,
 ) {
-    let Batches { most, wait, backoff, .. } = batches;
     let mut overdue = pin!(async {
         closing.cancelled().await;
         sleep(FAREWELL).await;
     });
     loop {
-        let mut batch = events.next(most, &closing).await;
+        let batch = collect(&mut events, batches, &closing).await;
         if batch.is_empty() {
             return;
         }
-        let due = Instant::now() + wait;
-        while batch.len() < most {
-            match timeout_at(due, events.next(most - batch.len(), &closing)).await {
-                Ok(more) if !more.is_empty() => batch.extend(more),
-                // It is late, or there are no more.
-                _ => break,
-            }
-        }
         tokio::select! {
-            is_taken = deliver(&server, list(&batch), backoff, &closing) => if !is_taken {
+            is_taken = deliver(&server, list(&batch), batches.backoff, &closing) => if !is_taken {
                 lost.inc_by(batch.len() as u64);
             },
             () = &mut overdue => return give_up(events, batch.len(), &lost, &closing).await,
@@ -83,10 +79,25 @@ pub(super) async fn send(
     }
 }
 
+/// What is sent together: the first event waits for others. Nothing when all have come after the end.
+async fn collect(events: &mut Events, batches: Batches, closing: &CancellationToken) -> Vec<Bytes> {
+    let room = Room::new(batches.most, batches.truncation);
+    let mut batch = events.next(room, closing).await;
+    let due = Instant::now() + batches.wait;
+    while !batch.is_empty() && batch.len() < batches.most {
+        match timeout_at(due, events.next(room.beside(&batch), closing)).await {
+            Ok(more) if !more.is_empty() => batch.extend(more),
+            // It is late, there are no more, or the next has no room.
+            _ => break,
+        }
+    }
+    batch
+}
+
 /// Counts what nobody takes any more, with those of a batch that is on its way.
 async fn give_up(mut events: Events, mut left: usize, lost: &Counter, closing: &CancellationToken) {
     loop {
-        let more = events.next(BUFFER, closing).await.len();
+        let more = events.next(Room::new(BUFFER, None), closing).await.len();
         if more == 0 {
             break;
         }
@@ -142,7 +153,10 @@ mod tests {
 
     use axum::{Router, http::StatusCode, routing};
     use serde_json::json;
-    use tokio::{net::TcpListener, sync::watch};
+    use tokio::{
+        net::TcpListener,
+        sync::{mpsc, watch},
+    };
 
     use super::*;
     use crate::audit::sink::Sink;
@@ -178,6 +192,31 @@ mod tests {
         sink.ended().await;
         assert!(begun.elapsed() <= FAREWELL + Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_eq!(lost.get(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_that_are_too_long_together_are_sent_one_batch_after_the_other() {
+        let closing = CancellationToken::new();
+        let (seen, mut see) = mpsc::unbounded_channel();
+        let batches = Batches { truncation: Truncation::new(7, 7).ok(), ..Batches::default() };
+        let (end, lost) = (closing.clone(), Counter::default());
+        let sink = Sink::begin("webhook", BUFFER, lost, move |mut events: Events| async move {
+            loop {
+                let batch = collect(&mut events, batches, &closing).await;
+                if batch.is_empty() {
+                    return;
+                }
+                seen.send(batch.len()).unwrap();
+            }
+        });
+        for event in ["{}\n"; 5] {
+            sink.tell(event.as_bytes());
+        }
+        end.cancel();
+        sink.ended().await;
+        for expected in [Some(2), Some(2), Some(1), None] {
+            assert_eq!(see.recv().await, expected);
+        }
     }
 
     /// A server that refuses so many times is asked so often, and so many events are lost.

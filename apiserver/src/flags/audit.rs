@@ -1,11 +1,20 @@
 //! The flags of the audit log, as kube-apiserver calls them.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use anyhow::Context;
 use api_machinery::duration;
 use clap::{Args, ValueEnum};
 
-use crate::audit::{Audit, Batches, LogFile};
+use crate::audit::{Audit, Batches, LogFile, Truncation};
+
+/// Kubernetes' (`NewAuditTruncateOptions`).
+const MAX_EVENT_SIZE: usize = 100 << 10;
+const MAX_BATCH_SIZE: usize = 10 << 20;
 
 /// See the module.
 #[derive(Debug, Args)]
@@ -25,9 +34,37 @@ pub(super) struct AuditFlags {
     /// For how many days old files of the audit log are kept; 0: for ever
     #[arg(long, value_name = "DAYS", default_value_t = 366)]
     audit_log_maxage: u32,
+    /// Compress old files of the audit log with gzip
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    audit_log_compress: bool,
     /// Form of the audit log
     #[arg(long, value_enum, default_value_t = Format::Json)]
     audit_log_format: Format,
+    /// Have events that are too long lose what was brought and answered
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    audit_log_truncate_enabled: bool,
+    /// How many bytes an event may have: one that has more without what was brought and answered, too, is dropped
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_EVENT_SIZE, value_parser = number)]
+    audit_log_truncate_max_event_size: usize,
+    /// How many bytes of events are written at once, at most, if they are truncated
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_BATCH_SIZE, value_parser = number)]
+    audit_log_truncate_max_batch_size: usize,
     /// kubeconfig of a server that the events of the audit log are sent to
     #[arg(long, value_name = "FILE", requires = "audit_policy_file")]
     audit_webhook_config_file: Option<PathBuf>,
@@ -46,6 +83,23 @@ pub(super) struct AuditFlags {
     /// After how long events are sent again that were not taken
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     audit_webhook_initial_backoff: Duration,
+    /// Have events that are too long lose what was brought and answered
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = false,
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    audit_webhook_truncate_enabled: bool,
+    /// How many bytes an event may have: one that has more without what was brought and answered, too, is dropped
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_EVENT_SIZE, value_parser = number)]
+    audit_webhook_truncate_max_event_size: usize,
+    /// How many bytes of events are sent at once, at most, if they are truncated
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_BATCH_SIZE, value_parser = number)]
+    audit_webhook_truncate_max_batch_size: usize,
 }
 
 fn number(text: &str) -> Result<usize, String> {
@@ -69,19 +123,42 @@ enum Format {
 }
 
 impl AuditFlags {
-    fn batches(&self) -> Batches {
-        Batches {
+    fn log_file(&self, path: &Path) -> anyhow::Result<LogFile> {
+        // As with Kubernetes, they have to make sense even if nothing is truncated.
+        let truncation = Truncation::new(
+            self.audit_log_truncate_max_event_size,
+            self.audit_log_truncate_max_batch_size,
+        );
+        let truncation = truncation.context("invalid --audit-log-truncate-max-batch-size")?;
+        Ok(LogFile {
+            path: path.to_owned(),
+            max_size: self.audit_log_maxsize,
+            max_backups: self.audit_log_maxbackup,
+            max_age: self.audit_log_maxage,
+            compress: self.audit_log_compress,
+            truncation: self.audit_log_truncate_enabled.then_some(truncation),
+        })
+    }
+
+    fn batches(&self) -> anyhow::Result<Batches> {
+        let truncation = Truncation::new(
+            self.audit_webhook_truncate_max_event_size,
+            self.audit_webhook_truncate_max_batch_size,
+        );
+        let truncation = truncation.context("invalid --audit-webhook-truncate-max-batch-size")?;
+        Ok(Batches {
             buffer: self.audit_webhook_batch_buffer_size,
             most: self.audit_webhook_batch_max_size,
             wait: self.audit_webhook_batch_max_wait,
             backoff: self.audit_webhook_initial_backoff,
-        }
+            truncation: self.audit_webhook_truncate_enabled.then_some(truncation),
+        })
     }
 
     /// What they say; nobody is told without a policy and a place.
     ///
     /// # Errors
-    /// Files that can't be read or used.
+    /// Files that can't be read or used, and batches that would have no room for an event.
     pub(super) fn audit(&self) -> anyhow::Result<Option<Arc<Audit>>> {
         let Some(policy) = &self.audit_policy_file else { return Ok(None) };
         if self.audit_log_path.is_none() && self.audit_webhook_config_file.is_none() {
@@ -92,16 +169,78 @@ impl AuditFlags {
         }
         let mut audit = Audit::new(policy)?;
         if let Some(path) = &self.audit_log_path {
-            audit = audit.to_log(LogFile {
-                path: path.clone(),
-                max_size: self.audit_log_maxsize,
-                max_backups: self.audit_log_maxbackup,
-                max_age: self.audit_log_maxage,
-            });
+            audit = audit.to_log(self.log_file(path)?);
         }
         if let Some(kubeconfig) = &self.audit_webhook_config_file {
-            audit = audit.to_webhook(kubeconfig, self.batches())?;
+            audit = audit.to_webhook(kubeconfig, self.batches()?)?;
         }
         Ok(Some(Arc::new(audit)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        audit: AuditFlags,
+    }
+
+    fn flags(given: &[&str]) -> Result<AuditFlags, clap::Error> {
+        let arguments = std::iter::once("apiserver").chain(given.iter().copied());
+        Flags::try_parse_from(arguments).map(|flags| flags.audit)
+    }
+
+    #[test]
+    fn they_say_how_long_events_are_and_whether_old_files_are_compressed() {
+        let path = Path::new("audit.log");
+        let usual = flags(&[]).unwrap();
+        let expected = LogFile {
+            path: path.to_owned(),
+            max_size: 100,
+            max_backups: 100,
+            max_age: 366,
+            compress: false,
+            truncation: None,
+        };
+        assert_eq!(usual.log_file(path).unwrap(), expected);
+        assert_eq!(usual.batches().unwrap(), Batches::default());
+        let given = flags(&[
+            "--audit-log-compress",
+            "--audit-log-truncate-enabled",
+            "--audit-log-truncate-max-event-size=1000",
+            "--audit-webhook-truncate-enabled=true",
+            "--audit-webhook-truncate-max-batch-size=200000",
+        ]);
+        let given = given.unwrap();
+        let truncation = Truncation::new(1000, 10_485_760).ok();
+        let expected = LogFile { compress: true, truncation, ..expected };
+        assert_eq!(given.log_file(path).unwrap(), expected);
+        let truncation = Truncation::new(102_400, 200_000).ok();
+        assert_eq!(given.batches().unwrap(), Batches { truncation, ..Batches::default() });
+    }
+
+    #[test]
+    fn a_batch_has_room_for_the_longest_event() {
+        flags(&["--audit-log-truncate-max-event-size=0"]).unwrap_err();
+        let short = flags(&[
+            "--audit-log-truncate-max-batch-size=1",
+            "--audit-webhook-truncate-max-batch-size=1",
+        ]);
+        let short = short.unwrap();
+        let told = |error: anyhow::Error| format!("{error:#}");
+        let why = "max batch size 1 must not be less than max event size 102400";
+        assert_eq!(
+            told(short.log_file(Path::new("audit.log")).unwrap_err()),
+            format!("invalid --audit-log-truncate-max-batch-size: {why}")
+        );
+        assert_eq!(
+            told(short.batches().unwrap_err()),
+            format!("invalid --audit-webhook-truncate-max-batch-size: {why}")
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::PathBuf, sync::Arc, task::Poll};
 
-use apiserver::{Audit, Batches, Config, Identity, LogFile};
+use apiserver::{Audit, Batches, Config, Identity, LogFile, Truncation};
 use axum::{Router, body::Body, routing::post};
 use http::Request;
 use serde_json::{Value, json};
@@ -36,12 +36,14 @@ fn policy(directory: &TempDir, rules: &str) -> PathBuf {
     path
 }
 
-fn config(directory: &TempDir, rules: &str) -> Config {
+fn config(directory: &TempDir, rules: &str, truncation: Option<Truncation>) -> Config {
     let audit = Audit::new(&policy(directory, rules)).unwrap().to_log(LogFile {
         path: directory.path().join("audit.log"),
         max_size: 0,
         max_backups: 0,
         max_age: 0,
+        compress: false,
+        truncation,
     });
     Config { audit: Some(Arc::new(audit)), ..Config::default() }
 }
@@ -49,13 +51,20 @@ fn config(directory: &TempDir, rules: &str) -> Config {
 impl Audited {
     async fn by(rules: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self { api: Api::with(config(&directory, rules)).await, directory }
+        Self { api: Api::with(config(&directory, rules, None)).await, directory }
+    }
+
+    /// The same, with events of so many bytes at most.
+    async fn truncated(rules: &str, max_event_size: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let truncation = Truncation::new(max_event_size, max_event_size).unwrap();
+        Self { api: Api::with(config(&directory, rules, Some(truncation))).await, directory }
     }
 
     /// The same, with a store that can be made to fail.
     async fn faulty(rules: &str) -> (Self, Arc<Faulty>) {
         let directory = tempfile::tempdir().unwrap();
-        let (api, faulty) = Api::faulty_with(config(&directory, rules)).await;
+        let (api, faulty) = Api::faulty_with(config(&directory, rules, None)).await;
         (Self { api, directory }, faulty)
     }
 
@@ -157,6 +166,28 @@ async fn what_is_brought_and_answered_is_told_where_the_level_says_so() {
     let absent = of("get", "ResponseComplete");
     assert_eq!(absent["responseStatus"]["reason"], "NotFound");
     assert_eq!(absent["responseObject"]["kind"], "Status");
+}
+
+#[tokio::test]
+async fn what_is_brought_is_not_told_if_it_is_too_long_and_longer_events_are_counted() {
+    let rules = "- {level: RequestResponse, omitStages: [RequestReceived], resources: [{resources: [configmaps]}]}\n";
+    let audited = Audited::truncated(rules, 4096).await;
+    let api = &audited.api;
+    let long = "x".repeat(5000);
+    api.post(CONFIG_MAPS, &json!({"metadata": {"name": "m"}, "data": {"a": long}})).await.ok();
+    api.get(&format!("{CONFIG_MAPS}/m?unknown={long}")).await.ok();
+    let metrics = api.get("/metrics").await.text;
+    assert!(metrics.contains("apiserver_audit_error_total{plugin=\"truncate\"} 1\n"), "{metrics}");
+    let events = audited.events().await;
+    assert_eq!(stages(&events), ["create ResponseComplete"]);
+    let made = &events[0];
+    assert_eq!(made["annotations"]["audit.k8s.io/truncated"], "true");
+    assert_eq!(made["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert_eq!(
+        (&made["level"], &made["objectRef"]["name"]),
+        (&json!("RequestResponse"), &json!("m"))
+    );
+    assert!(made["requestObject"].is_null() && made["responseObject"].is_null());
 }
 
 #[tokio::test]
