@@ -6,10 +6,11 @@ mod remote_headers;
 use std::{pin::Pin, time::Duration};
 
 use api_machinery::ApiError;
+use api_types::api::core::v1::ConfigMap;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::timeout;
 
@@ -18,6 +19,7 @@ use crate::{
     identity::Identity,
     kubelet_client::causes,
     request::{Delegated, Verb},
+    request_header::{RequestHeaderOptions, TRUST_MAP},
     respond::{self, Response},
     state::State,
     subresources::{
@@ -100,6 +102,7 @@ async fn builder(
     let url = delegate.client.url(address, &delegated.path, parts.uri.query()).map_err(internal)?;
     let client = delegate.client.at(address).map_err(internal)?;
     let mut headers = headers::onwards(parts, upgrades);
+    clear_told(state, &mut headers).map_err(|error| internal(error.to_string()))?;
     // That of the server, by its name in the cluster.
     headers.remove(header::HOST);
     if let Ok(id) = HeaderValue::from_str(audit_id) {
@@ -107,6 +110,15 @@ async fn builder(
     }
     add_identity(&mut headers, identity).map_err(internal)?;
     Ok(client.request(parts.method.clone(), url).headers(headers))
+}
+
+/// Removes the headers of all front proxies that other servers are told of: they go by them whoever asks, and this server need not
+/// know of them otherwise, as its flags may be others than those of who told of them.
+fn clear_told(state: &State, headers: &mut HeaderMap) -> Result<(), ApiError> {
+    let map = state.objects().cached::<ConfigMap>("configmaps", Some("kube-system"), TRUST_MAP)?;
+    let data = map.and_then(|map| map.data).unwrap_or_default();
+    RequestHeaderOptions::told(&data).clear(headers);
+    Ok(())
 }
 
 fn answered(

@@ -13,6 +13,9 @@ use crate::{
 
 pub use self::options::RequestHeaderOptions;
 
+/// The ConfigMap of `kube-system` that tells other API servers of the front proxies of all servers.
+pub(crate) const TRUST_MAP: &str = "extension-apiserver-authentication";
+
 /// The front proxies that are believed.
 #[derive(Clone, Debug)]
 pub struct RequestHeader {

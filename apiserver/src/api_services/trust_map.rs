@@ -9,11 +9,10 @@ use crate::{
     config::Config,
     internal,
     pki::{FRONT_PROXY, FrontProxy},
-    request_header::RequestHeaderOptions,
+    request_header::{RequestHeaderOptions, TRUST_MAP},
     service::InProcess,
 };
 
-const NAME: &str = "extension-apiserver-authentication";
 const MAPS: &str = "/api/v1/namespaces/kube-system/configmaps";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles";
 
@@ -22,11 +21,11 @@ pub(super) async fn publish(api: &InProcess, config: &Config) -> Result<(), ApiE
     let Some(front_proxy) = &config.front_proxy else { return Ok(()) };
     let others = config.request_header.as_ref().map(|believed| &believed.options);
     internal::ensure(api, ROLES, &role()).await?;
-    let path = format!("{MAPS}/{NAME}");
+    let path = format!("{MAPS}/{TRUST_MAP}");
     match internal::request(api, Method::GET, &path, &Value::Null).await {
         Err(error) if error.code() == 404 => {
             let map = json!({
-                "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": NAME },
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": TRUST_MAP },
                 "data": data(&Value::Null, front_proxy, others),
             });
             internal::ensure(api, MAPS, &map).await
@@ -57,7 +56,7 @@ fn role() -> Value {
             "annotations": { "rbac.authorization.kubernetes.io/autoupdate": "true" },
         },
         "rules": [{
-            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [NAME],
+            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [TRUST_MAP],
             "verbs": ["get", "list", "watch"],
         }],
     })

@@ -28,6 +28,24 @@ pub struct RequestHeaderOptions {
 }
 
 impl RequestHeaderOptions {
+    /// The headers of all front proxies, as other servers are told of them in a ConfigMap's data.
+    pub(crate) fn told(data: &BTreeMap<String, String>) -> Self {
+        let told = |key: &str| {
+            let list = data.get(key).map(String::as_str).unwrap_or_default();
+            let mut names: Vec<String> = serde_json::from_str(list).unwrap_or_default();
+            // With nothing every header begins.
+            names.retain(|name| !name.is_empty());
+            names
+        };
+        Self {
+            username_headers: told("requestheader-username-headers"),
+            uid_headers: told("requestheader-uid-headers"),
+            group_headers: told("requestheader-group-headers"),
+            extra_header_prefixes: told("requestheader-extra-headers-prefix"),
+            ..Self::default()
+        }
+    }
+
     /// Whom the headers name, if they name anybody.
     pub(super) fn identity(&self, headers: &HeaderMap) -> Option<Identity> {
         let groups = self.group_headers.iter().flat_map(|name| headers.get_all(name.as_str()));
@@ -46,7 +64,7 @@ impl RequestHeaderOptions {
     }
 
     /// Removes all of these headers.
-    pub(super) fn clear(&self, headers: &mut HeaderMap) {
+    pub(crate) fn clear(&self, headers: &mut HeaderMap) {
         let named = [&self.username_headers, &self.uid_headers, &self.group_headers];
         for name in named.into_iter().flatten() {
             headers.remove(name.as_str());
@@ -181,6 +199,22 @@ mod tests {
         });
         let groups = ["system:authenticated"];
         check(&given, &json!({"username": "ann", "groups": groups, "extra": extra}));
+    }
+
+    #[test]
+    fn what_other_servers_are_told_of_is_read() {
+        let data = [
+            ("requestheader-username-headers", r#"["X-Remote-User","X-User"]"#),
+            ("requestheader-uid-headers", r#"["X-Remote-Uid"]"#),
+            ("requestheader-group-headers", "of nobody"),
+            ("requestheader-extra-headers-prefix", r#"["","X-Extra-"]"#),
+        ];
+        let data: BTreeMap<_, _> = data.map(|(key, list)| (key.to_owned(), list.to_owned())).into();
+        let told = RequestHeaderOptions::told(&data);
+        assert_eq!(told.username_headers, ["X-Remote-User", "X-User"]);
+        assert_eq!(told.uid_headers, ["X-Remote-Uid"]);
+        assert!(told.group_headers.is_empty());
+        assert_eq!(told.extra_header_prefixes, ["X-Extra-"]);
     }
 
     #[test]

@@ -265,6 +265,31 @@ async fn a_group_version_is_served_by_the_server_behind_its_service() {
     assert_eq!(header("host"), json!([format!("api.default.svc:{}", remote.address.port())]));
 }
 
+/// The header with a group of the client's own choice, as the other server sees it.
+async fn forged(api: &Api) -> Value {
+    let request = Request::get(FROGS).header("x-group", "system:masters").body(Body::empty());
+    let answer = api.request_as(Identity::admin(), request.unwrap()).await;
+    Answer::of(answer).await.json()["headers"]["x-group"].clone()
+}
+
+#[tokio::test]
+async fn what_another_server_s_front_proxies_say_in_headers_no_client_says() {
+    let (_directory, config, clients) = front_proxy();
+    let api = Api::with(config).await;
+    Remote::start(&clients).await.register(&api, "v1.example.com").await;
+    until(&api, "v1.example.com", "Passed").await;
+    served(&api, FROGS, 202).await;
+    assert_eq!(forged(&api).await, json!(["system:masters"]));
+    let map = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication";
+    let told = json!({"data": {"requestheader-group-headers": r#"["X-Remote-Group","X-Group"]"#}});
+    api.patch(map, "merge-patch", &told).await.ok();
+    wait::until("the header goes no further", async || match forged(&api).await {
+        Value::Null => Ok(()),
+        seen => Err(seen),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_leads_elsewhere_or_is_not_allowed_is_refused() {
     let (_directory, config, clients) = front_proxy();
