@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::{
     identity::Identity,
-    pki::{ClientVerifier, PkiError, certificates, identity_of},
+    pki::{ClientVerifier, PkiError, authorities, identity_of},
 };
 
 pub use self::options::RequestHeaderOptions;
@@ -43,11 +43,8 @@ impl RequestHeader {
     /// # Errors
     /// If any client would be a front proxy, or the authorities can't be used.
     pub fn new(options: RequestHeaderOptions, clients: &str) -> Result<Self, RequestHeaderError> {
-        if options.allowed_names.is_empty() {
-            let clients = certificates(clients)?;
-            if certificates(&options.authorities)?.iter().any(|it| clients.contains(it)) {
-                return Err(RequestHeaderError::Overlapping);
-            }
+        if options.allowed_names.is_empty() && overlap(&options.authorities, clients)? {
+            return Err(RequestHeaderError::Overlapping);
         }
         let verifier = ClientVerifier::of(&options.authorities)?;
         Ok(Self { options, verifier })
@@ -72,10 +69,31 @@ impl RequestHeader {
     }
 }
 
+/// Whether an authority is in both. It is known by its key, which a certificate that is renewed may keep.
+fn overlap(these: &str, those: &str) -> Result<bool, PkiError> {
+    let (these, those) = (authorities(these)?, authorities(those)?);
+    Ok(these.roots.iter().any(|it| {
+        let key = &it.subject_public_key_info;
+        those.roots.iter().any(|other| other.subject_public_key_info == *key)
+    }))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
     use super::*;
     use crate::pki::Pki;
+
+    /// Another certificate of the authority with this key.
+    fn renewed(key: &Path) -> String {
+        let key = KeyPair::from_pem(&fs::read_to_string(key).unwrap()).unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.self_signed(&key).unwrap().pem()
+    }
 
     #[test]
     fn no_authority_is_one_of_clients_and_of_front_proxies_of_any_name() {
@@ -90,6 +108,8 @@ mod tests {
             RequestHeader::new(RequestHeaderOptions { authorities, ..names }, &clients).map(drop)
         };
         let refused = check(own.ca_certificate(), &[]);
+        assert!(matches!(refused, Err(RequestHeaderError::Overlapping)), "{refused:?}");
+        let refused = check(&renewed(&directory.path().join("own/pki/ca.key")), &[]);
         assert!(matches!(refused, Err(RequestHeaderError::Overlapping)), "{refused:?}");
         check(own.ca_certificate(), &["front-proxy-client"]).unwrap();
         check(at("third").ca_certificate(), &[]).unwrap();

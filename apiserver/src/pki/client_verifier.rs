@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use rustls::{
-    RootCertStore,
     pki_types::{CertificateDer, UnixTime},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
-use super::{error::PkiError, pem::certificates};
+use super::{error::PkiError, pem};
 
 /// Goes by some authorities.
 #[derive(Clone, Debug)]
@@ -21,11 +20,8 @@ impl ClientVerifier {
     /// If there is none, or one can't be used.
     pub(crate) fn of(authorities: &str) -> Result<Self, PkiError> {
         component::install_crypto_provider();
-        let mut roots = RootCertStore::empty();
-        for authority in certificates(authorities)? {
-            roots.add(authority).map_err(|error| PkiError::Tls(error.to_string()))?;
-        }
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated();
+        let authorities = Arc::new(pem::authorities(authorities)?);
+        let verifier = WebPkiClientVerifier::builder(authorities).allow_unauthenticated();
         verifier.build().map(Self).map_err(|error| PkiError::Tls(error.to_string()))
     }
 

@@ -32,7 +32,8 @@ pub(crate) use client_verifier::ClientVerifier;
 pub use error::PkiError;
 pub use front_proxy::FrontProxy;
 pub(crate) use front_proxy::NAME as FRONT_PROXY;
-pub(crate) use pem::certificates;
+pub(crate) use pem::authorities;
+use pem::certificates;
 pub(crate) use subject::identity_of;
 
 /// Where the CA of a cluster with several API servers lies: the same on each.
