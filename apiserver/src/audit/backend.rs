@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     event::Event,
-    log::{self, LogFile},
+    log,
+    log_file::LogFile,
     policy::{Policy, PolicyError},
     sink::{self, Sink},
     truncate::Truncation,

@@ -14,7 +14,7 @@ use std::{
 use api_types::jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use flate2::{Compression, write::GzEncoder};
 
-use super::log::LogFile;
+use super::log_file::LogFile;
 
 /// As the names of old files have the time.
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S%.3f";

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
@@ -15,41 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backups::{self, Mill},
+    log_file::LogFile,
     sink::{Events, Room},
-    truncate::Truncation,
 };
 
 /// How many events are written at once, at most.
 const BATCH: usize = 512;
 /// For how long events are collected after a write: a write for each would take more time than the requests.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// Where events are written to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogFile {
-    /// The file; `-` is the standard output.
-    pub path: PathBuf,
-    /// After how many megabytes another file is begun; 0: never.
-    pub max_size: u64,
-    /// How many old files are kept; 0: all.
-    pub max_backups: usize,
-    /// For how many days old files are kept; 0: for ever.
-    pub max_age: u32,
-    /// Whether old files are compressed.
-    pub compress: bool,
-    /// How long events may be, and how many bytes of them are written at once; none: any.
-    pub truncation: Option<Truncation>,
-}
-
-impl LogFile {
-    fn is_standard_output(&self) -> bool {
-        self.path == Path::new("-")
-    }
-
-    fn limit(&self) -> u64 {
-        if self.max_size == 0 { u64::MAX } else { self.max_size << 20 }
-    }
-}
 
 /// Writes all events, until there are no more.
 pub(super) async fn write(

@@ -9,6 +9,7 @@ mod backend;
 mod backups;
 mod event;
 mod log;
+mod log_file;
 mod policy;
 mod sink;
 mod sources;
@@ -18,7 +19,7 @@ mod webhook;
 
 pub use self::{
     backend::Audit,
-    log::LogFile,
+    log_file::LogFile,
     policy::PolicyError,
     truncate::{Truncation, TruncationError},
     webhook::Batches,
