@@ -28,13 +28,16 @@ impl Mill {
     /// Begins with what is there.
     pub(super) fn of(file: LogFile) -> Self {
         let (sender, wanted) = sync_channel(1);
-        thread::spawn(move || {
+        let work = move || {
             while wanted.recv().is_ok() {
                 if let Err(error) = tidy(&file, Timestamp::now()) {
-                    tracing::error!(%error, path = %file.path.display(), "old audit logs stay as they are");
+                    tracing::error!(%error, "an old audit log stays as it is");
                 }
             }
-        });
+        };
+        if let Err(error) = thread::Builder::new().name("audit-backups".to_owned()).spawn(work) {
+            tracing::error!(%error, "nobody looks after old audit logs");
+        }
         let mill = Self(sender);
         mill.want();
         mill
@@ -52,17 +55,24 @@ fn tidy(file: &LogFile, now: Timestamp) -> io::Result<()> {
     let Some(folder) = file.path.parent() else { return Ok(()) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let names: Vec<String> = fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     let Chores { remove, compress } = chores(file, &names, now);
     let mut done = Ok(());
     for name in remove {
-        done = fs::remove_file(folder.join(name)).and(done);
+        done = fs::remove_file(folder.join(name)).map_err(|error| of(name, &error)).and(done);
     }
     for name in compress {
-        done = replace_by_compressed(&folder.join(name)).and(done);
+        let compressed = replace_by_compressed(&folder.join(name));
+        done = compressed.map_err(|error| of(name, &error)).and(done);
     }
     done
+}
+
+fn of(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 /// A compressed file of which a stop has left a part is written anew: what it is made of goes last.
@@ -151,7 +161,8 @@ fn backups<'a>(path: &Path, names: &'a [String]) -> Vec<(Timestamp, &'a str)> {
     let time = |name: &str| {
         let stamp = name.strip_prefix(&*prefix)?.strip_suffix(&*extension)?;
         let time = DateTime::strptime(STAMP, stamp).ok()?.to_zoned(TimeZone::UTC).ok()?;
-        Some(time.timestamp())
+        // More can be read than is written, such as times without milliseconds: that is somebody's own file.
+        (time.strftime(STAMP).to_string() == stamp).then_some(time.timestamp())
     };
     let of_name = |name: &'a String| {
         let found = time(name).or_else(|| time(name.strip_suffix(COMPRESSED)?))?;
@@ -201,6 +212,8 @@ mod tests {
             "audit.log".to_owned(),
             "audit-x.log".to_owned(),
             "audit-x.log.gz".to_owned(),
+            "audit-2026-01-01T01-02-03.log".to_owned(),
+            "audit-2026-1-1T1-2-3.456.log.gz".to_owned(),
         ];
         let check = |file: &LogFile, removed: &[String], compressed: &[String]| {
             let Chores { mut remove, mut compress } = chores(file, &names, now());
@@ -261,15 +274,15 @@ mod tests {
     fn one_that_cannot_be_removed_or_compressed_does_not_matter_to_others() {
         let folder = tempfile::tempdir().unwrap();
         let at = |day: u8| folder.path().join(name(day));
-        for day in [2, 9] {
-            fs::create_dir(at(day)).unwrap();
-        }
-        for day in [1, 8] {
+        for day in [1, 8, 9] {
             fs::write(at(day), "").unwrap();
         }
-        tidy(&file(&folder.path().join("audit.log")), now()).unwrap_err();
-        assert!(at(2).exists() && !at(1).exists(), "a folder is no file");
-        assert!(at(9).exists() && !compressed_name(&at(9)).exists());
+        for path in [at(2), compressed_name(&at(9))] {
+            fs::create_dir(path).unwrap();
+        }
+        let error = tidy(&file(&folder.path().join("audit.log")), now()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("{}: ", name(9))), "{error}");
+        assert!(at(9).exists() && at(2).exists() && !at(1).exists());
         assert!(!at(8).exists() && compressed_name(&at(8)).exists());
     }
 }

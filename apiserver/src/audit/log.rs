@@ -52,7 +52,10 @@ pub(super) async fn write(
                 }
                 writer = Some(taken);
             }
-            Err(error) => tracing::error!(%error, "audit events can't be written any more"),
+            Err(error) => {
+                lost.inc_by(count);
+                tracing::error!(%error, "audit events can't be written any more");
+            }
         }
         if !events.has_more() {
             tokio::select! {

@@ -122,36 +122,49 @@ enum Format {
     Json,
 }
 
+/// As with Kubernetes, sizes have to make sense even if nothing is truncated.
+fn truncation(
+    backend: &str,
+    is_enabled: bool,
+    event: usize,
+    batch: usize,
+) -> anyhow::Result<Option<Truncation>> {
+    let truncation = Truncation::new(event, batch)
+        .with_context(|| format!("invalid --audit-{backend}-truncate-max-batch-size"))?;
+    Ok(is_enabled.then_some(truncation))
+}
+
 impl AuditFlags {
     fn log_file(&self, path: &Path) -> anyhow::Result<LogFile> {
-        // As with Kubernetes, they have to make sense even if nothing is truncated.
-        let truncation = Truncation::new(
+        let truncation = truncation(
+            "log",
+            self.audit_log_truncate_enabled,
             self.audit_log_truncate_max_event_size,
             self.audit_log_truncate_max_batch_size,
         );
-        let truncation = truncation.context("invalid --audit-log-truncate-max-batch-size")?;
         Ok(LogFile {
             path: path.to_owned(),
             max_size: self.audit_log_maxsize,
             max_backups: self.audit_log_maxbackup,
             max_age: self.audit_log_maxage,
             compress: self.audit_log_compress,
-            truncation: self.audit_log_truncate_enabled.then_some(truncation),
+            truncation: truncation?,
         })
     }
 
     fn batches(&self) -> anyhow::Result<Batches> {
-        let truncation = Truncation::new(
+        let truncation = truncation(
+            "webhook",
+            self.audit_webhook_truncate_enabled,
             self.audit_webhook_truncate_max_event_size,
             self.audit_webhook_truncate_max_batch_size,
         );
-        let truncation = truncation.context("invalid --audit-webhook-truncate-max-batch-size")?;
         Ok(Batches {
             buffer: self.audit_webhook_batch_buffer_size,
             most: self.audit_webhook_batch_max_size,
             wait: self.audit_webhook_batch_max_wait,
             backoff: self.audit_webhook_initial_backoff,
-            truncation: self.audit_webhook_truncate_enabled.then_some(truncation),
+            truncation: truncation?,
         })
     }
 
