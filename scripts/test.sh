@@ -14,8 +14,8 @@ set -euo pipefail
 . "$ROOT/scripts/lib/install.sh"
 . "$ROOT/scripts/lib/docker.sh"
 
-# All is built once: what would make the next build shorter fills the disk.
-export CARGO_INCREMENTAL=0
+# All is built once: what would make the next build shorter, and symbols for debuggers, fill the disk.
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_STRIP=symbols
 
 quick=false soak=false only=''
 case "${1:-}" in
@@ -66,6 +66,7 @@ install
 [ -n "$only" ] || lint
 say "building"
 as_builder cargo build --workspace --all-targets
+df -h "$ROOT"
 "$ROOT/scripts/images.sh"
 say "tests"
 if [ -n "$only" ]; then
@@ -75,6 +76,7 @@ elif $quick; then
     cargo test --no-fail-fast --workspace --exclude tests
     cargo test --no-fail-fast -p tests --test architecture --test catalogue --test monitoring
 else
+    ! disk_is_short "$ROOT" || die "the disk of $ROOT is nearly full: no pod would be placed on the clusters' nodes"
     cargo test --no-fail-fast --workspace
     if $soak; then
         cargo test -p tests --test cluster -- --ignored --skip unmodified_clients:: --skip conformance::

@@ -218,6 +218,7 @@ healthy kube-proxy "$(port 10256)"
 healthy serverless-gateway "$(port 8081)"
 eventually 60 "the nodes to be Ready (see $LOG_DIR/kubelet.log)" nodes_ready
 say "ready after $((($(date +%s%N) - begin) / 1000000)) ms"
+! disk_is_short "$STATE_DIR" || warn "the disk of $STATE_DIR is nearly full: no pod is placed on nodes under DiskPressure (kubectl describe nodes)"
 ! $examples || show_examples
 say "another host joins with what this prints:  kubectl token create --print-join-command"
 say "use it:  export KUBECONFIG=$KUBECONFIG PATH=$BIN:\$PATH"
