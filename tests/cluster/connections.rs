@@ -131,6 +131,7 @@ async fn a_pod_is_run_attached_to_and_removed() {
             let quick = ends("echo before anybody came");
             assert!(quick.stdout.contains("pod \"once\" deleted"), "{quick:?}");
         }
+        // Stock's says another one first, so that what runs there draws itself.
         let size = [
             "run",
             "once",
@@ -142,7 +143,7 @@ async fn a_pod_is_run_attached_to_and_removed() {
             "--",
             "sh",
             "-c",
-            "'until stty size | grep .; do sleep 0.1; done'",
+            "'until stty size | grep \"31 97\"; do sleep 0.1; done'",
         ];
         let shown = cluster.at_terminal(kubectl, &size).expect_ok();
         assert!(shown.contains("31 97"), "{shown}");
