@@ -5,13 +5,21 @@
 
 use std::collections::BTreeSet;
 
-use api_machinery::managed_fields::{
-    Applied, Conflicts, FieldSet, Manager, Managers, Misfit, Rules, Shapes, apply, check, compare,
-    fields_of_created, merge, set_of, update, without,
+use api_machinery::{
+    extent::MAX_DEPTH,
+    managed_fields::{
+        Applied, Conflicts, FieldSet, Manager, Managers, Misfit, Rules, Shapes, apply, check,
+        compare, fields_of_created, merge, set_of, update, without,
+    },
 };
 use api_types::jiff::Timestamp;
 use proptest::prelude::*;
+use serde::Deserialize;
 use serde_json::{Value, json, value::to_raw_value};
+
+fn fields_v1(set: &FieldSet) -> Value {
+    serde_json::from_str(set.to_fields_v1().get()).unwrap()
+}
 
 /// A kind with a list of each sort.
 fn shapes() -> Shapes {
@@ -117,7 +125,7 @@ impl Object {
     #[track_caller]
     fn owns(&mut self, name: &str, applies: bool, fields: Value) -> &mut Self {
         let set = self.now.managers.get(&manager(name, applies)).cloned().unwrap_or_default();
-        assert_eq!(set.to_fields_v1(), fields);
+        assert_eq!(fields_v1(&set), fields);
         self
     }
 }
@@ -125,7 +133,7 @@ impl Object {
 #[test]
 fn a_configuration_owns_what_it_speaks_of() {
     let shapes = shapes();
-    let owned = |value: Value| set_of(&value, shapes.root()).to_fields_v1();
+    let owned = |value: Value| fields_v1(&set_of(&value, shapes.root()));
     assert_eq!(
         owned(json!({"number": 1, "labels": {"a": "b"}, "args": ["x"], "selector": {"a": "b"}})),
         json!({"f:number": {}, "f:labels": {"f:a": {}}, "f:args": {}, "f:selector": {}})
@@ -329,7 +337,7 @@ fn old_updaters_become_ancient_changes() {
     assert!(entries.iter().any(|entry| entry["manager"] == "ancient-changes"));
     let mut all = FieldSet::default();
     for entry in &entries {
-        all = all.union(&FieldSet::of_fields_v1(&entry["fieldsV1"]).unwrap());
+        all = all.union(&FieldSet::deserialize(&entry["fieldsV1"]).unwrap());
     }
     // Each label, and the map itself, which came with the first.
     assert_eq!(all.paths().len(), 16);
@@ -374,14 +382,28 @@ fn entries_are_read_as_they_were_written() {
     assert_eq!(Managers::of(&to_raw_value(&odd).unwrap()), None);
 }
 
+#[test]
+fn what_is_no_set_of_paths_is_not_read() {
+    let read = |text: &str| serde_json::from_str::<FieldSet>(text);
+    let paths = |text: &str| read(text).unwrap().paths();
+    assert_eq!(paths(r#"{"f:a":{".":{},"k:{\"b\":1}":{}}}"#), [".a", ".a[b=1]"]);
+    assert_eq!(paths(r#"{"f:a":{".":null,"f:\u0062":{}}}"#), [".a", ".a.b"]);
+    let nested = |depth: usize| format!("{}{{}}{}", r#"{"f:a":"#.repeat(depth), "}".repeat(depth));
+    assert_eq!(paths(&nested(MAX_DEPTH)).len(), 1);
+    for odd in [r#"{"x:odd":{}}"#, r#"{"i:x":{}}"#, r#"{"k:1":{}}"#, r#"{"f:a":1}"#, "[]"] {
+        assert!(read(odd).is_err(), "{odd}");
+    }
+    assert!(read(&nested(MAX_DEPTH + 1)).is_err());
+}
+
 /// What a new object has is what it has beside nothing.
 #[track_caller]
 fn has_created(shapes: &Shapes, object: Value, fields: Value) {
     let created =
         fields_of_created(object.to_string().as_bytes(), shapes.root(), &FieldSet::default());
     let compared = compare(&json!({}), &object, shapes.root()).changed();
-    assert_eq!(created.unwrap().get(), serde_json::to_string(&compared).unwrap());
-    assert_eq!(compared.to_fields_v1(), fields);
+    assert_eq!(created.unwrap().get(), compared.to_fields_v1().get());
+    assert_eq!(fields_v1(&compared), fields);
 }
 
 #[test]
@@ -525,7 +547,7 @@ proptest! {
         prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
         prop_assert_eq!(a.is_within(&b), a.difference(&b).is_empty());
         prop_assert!(a.is_within(&a.union(&b)));
-        prop_assert_eq!(FieldSet::of_fields_v1(&a.to_fields_v1()), Some(a));
+        prop_assert_eq!(serde_json::from_str::<FieldSet>(a.to_fields_v1().get()).unwrap(), a);
     }
 }
 

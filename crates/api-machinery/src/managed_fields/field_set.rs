@@ -1,14 +1,11 @@
-//! Sets of paths in an object, and how `metadata.managedFields` spells them (`FieldsV1`).
+//! Sets of paths in an object.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value};
-
-use crate::extent;
+use serde_json::Map;
 
 /// A step of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,47 +18,6 @@ pub enum PathElement {
     Value(String),
     /// An element of any other list.
     Index(u64),
-}
-
-impl PathElement {
-    /// As `FieldsV1` has it: `f:spec`, `k:{"name":"web"}`, `v:"a"`, `i:0`.
-    fn encoded(&self) -> String {
-        match self {
-            Self::Field(name) => format!("f:{name}"),
-            Self::Key(fields) => format!("k:{fields}"),
-            Self::Value(value) => format!("v:{value}"),
-            Self::Index(index) => format!("i:{index}"),
-        }
-    }
-
-    /// The same, in JSON. Most names have nothing to be escaped.
-    pub(super) fn write(&self, json: &mut Vec<u8>) {
-        match self {
-            Self::Field(name) if !name.bytes().any(is_escaped) => {
-                json.extend_from_slice(b"\"f:");
-                json.extend_from_slice(name.as_bytes());
-                json.push(b'"');
-            }
-            _ => serde_json::to_writer(json, &self.encoded()).expect("memory takes it"),
-        }
-    }
-
-    /// The same read. `None` for what nobody has written so far.
-    fn decoded(text: &str) -> Option<Self> {
-        let (sort, rest) = text.split_once(':')?;
-        let json = || serde_json::from_str::<Value>(rest).ok();
-        match sort {
-            "f" => Some(Self::Field(rest.to_owned())),
-            "k" => json().filter(Value::is_object).map(|fields| Self::Key(fields.to_string())),
-            "v" => json().map(|value| Self::Value(value.to_string())),
-            "i" => rest.parse().ok().map(Self::Index),
-            _ => None,
-        }
-    }
-}
-
-fn is_escaped(byte: u8) -> bool {
-    matches!(byte, b'"' | b'\\' | 0..=31)
 }
 
 /// As conflicts are told: `.spec`, `[name="web"]`, `[="a"]`, `[0]`.
@@ -83,9 +39,9 @@ impl fmt::Display for PathElement {
 /// A set of paths, as a tree: what is a member itself, and what has members below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    members: BTreeSet<PathElement>,
+    pub(super) members: BTreeSet<PathElement>,
     /// None of them is empty.
-    children: BTreeMap<PathElement, FieldSet>,
+    pub(super) children: BTreeMap<PathElement, FieldSet>,
 }
 
 impl FieldSet {
@@ -205,7 +161,9 @@ impl FieldSet {
     /// Whether a text names the last step of one of its paths, as the text of each set does that has the path in it.
     pub(super) fn is_mentioned_in(&self, text: &str) -> bool {
         let is_named = |element: &PathElement| {
-            serde_json::to_string(&element.encoded()).is_ok_and(|name| text.contains(&name))
+            let mut name = Vec::new();
+            element.write(&mut name);
+            str::from_utf8(&name).is_ok_and(|name| text.contains(name))
         };
         self.members.iter().any(is_named)
             || self.children.values().any(|below| below.is_mentioned_in(text))
@@ -230,67 +188,4 @@ impl FieldSet {
             below.collect(&format!("{above}{element}"), paths);
         }
     }
-
-    /// As `FieldsV1`: a step that is a member, and has others below it, has `.` among them.
-    #[must_use]
-    pub fn to_fields_v1(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
-    }
-
-    fn write<S: Serializer>(&self, serializer: S, is_member: bool) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_map(None)?;
-        if is_member && !self.is_empty() {
-            fields.serialize_entry(".", &Nothing {})?;
-        }
-        for element in self.members.iter().chain(self.children.keys()).collect::<BTreeSet<_>>() {
-            let is_member = self.members.contains(element);
-            let below = self.children.get(element).unwrap_or(const { &FieldSet::EMPTY });
-            fields.serialize_entry(&element.encoded(), &Below { below, is_member })?;
-        }
-        fields.end()
-    }
-
-    const EMPTY: Self = Self { members: BTreeSet::new(), children: BTreeMap::new() };
-
-    /// What `FieldsV1` says. `None` if it is none.
-    #[must_use]
-    pub fn of_fields_v1(fields: &Value) -> Option<Self> {
-        Self::read(fields, extent::MAX_DEPTH)
-    }
-
-    fn read(fields: &Value, depth: usize) -> Option<Self> {
-        let mut set = Self::default();
-        for (key, inner) in fields.as_object()?.iter().filter(|(key, _)| *key != ".") {
-            let element = PathElement::decoded(key)?;
-            let below = Self::read(inner, depth.checked_sub(1)?)?;
-            if below.is_empty() || inner.get(".").is_some() {
-                set.insert(element.clone());
-            }
-            set.insert_below(element, below);
-        }
-        Some(set)
-    }
 }
-
-/// As `FieldsV1`.
-impl Serialize for FieldSet {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.write(serializer, false)
-    }
-}
-
-/// What is below a step.
-struct Below<'s> {
-    below: &'s FieldSet,
-    /// Whether the step itself is in the set.
-    is_member: bool,
-}
-
-impl Serialize for Below<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.below.write(serializer, self.is_member)
-    }
-}
-
-#[derive(Serialize)]
-struct Nothing {}

@@ -77,8 +77,8 @@ impl Share {
         fields.count(FEW) > FEW || fields.is_mentioned_in(text.get())
     }
 
-    fn text(&self) -> Option<Box<RawValue>> {
-        self.text.clone().or_else(|| to_raw_value(self.fields()).ok())
+    fn text(&self) -> Box<RawValue> {
+        self.text.clone().unwrap_or_else(|| self.fields().to_fields_v1())
     }
 }
 
@@ -89,7 +89,7 @@ impl PartialEq for Share {
 }
 
 fn read(fields: &RawValue) -> Option<FieldSet> {
-    FieldSet::of_fields_v1(&serde_json::from_str(fields.get()).ok()?)
+    serde_json::from_str(fields.get()).ok()
 }
 
 /// A manager in `metadata.managedFields`.
@@ -136,7 +136,7 @@ impl Managers {
         };
         managers.sort_by_cached_key(order);
         let entries = managers.into_iter().map(|(manager, share)| Entry::of(manager, share));
-        let entries: Vec<Entry> = entries.collect::<Option<_>>()?;
+        let entries: Vec<Entry> = entries.collect();
         (!entries.is_empty()).then(|| to_raw_value(&entries).ok()).flatten()
     }
 
@@ -278,16 +278,16 @@ impl Managers {
 }
 
 impl Entry {
-    fn of(manager: &Manager, share: &Share) -> Option<Self> {
-        Some(Self {
+    fn of(manager: &Manager, share: &Share) -> Self {
+        Self {
             api_version: manager.api_version.clone(),
             fields_type: FIELDS_TYPE.to_owned(),
-            fields_v1: share.text()?,
+            fields_v1: share.text(),
             manager: manager.name.clone(),
             operation: if manager.applies { APPLY } else { UPDATE }.to_owned(),
             subresource: manager.subresource.clone(),
             time: share.time.clone(),
-        })
+        }
     }
 
     fn read(self) -> Option<(Manager, Share)> {
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn many_fields_are_not_looked_for_one_by_one() {
-        let share = Share { text: to_raw_value(&FieldSet::default()).ok(), ..Share::default() };
+        let share = Share { text: Some(FieldSet::default().to_fields_v1()), ..Share::default() };
         let may_have = |count: usize| {
             let mut below = FieldSet::default();
             (0..count).for_each(|number| below.insert(PathElement::Field(number.to_string())));

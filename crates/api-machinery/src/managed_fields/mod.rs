@@ -5,6 +5,7 @@
 
 mod created;
 mod field_set;
+mod fields_v1;
 mod key_fields;
 mod lists;
 mod managers;
