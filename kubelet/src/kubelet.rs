@@ -263,6 +263,7 @@ fn facts(
         memory: Memory::read().total,
         disk: disk_bytes(&options.root_dir),
         max_pods: options.max_pods,
+        thresholds: options.eviction_hard,
         runtime: crate::runtime::RuntimeInfo::default(),
         machine_id: line("/etc/machine-id"),
         boot_id: line("/proc/sys/kernel/random/boot_id"),

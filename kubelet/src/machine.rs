@@ -2,11 +2,6 @@
 
 use std::path::Path;
 
-/// Below this share of free memory the node is under pressure.
-const MEMORY_PRESSURE_BYTES: u64 = 100 << 20;
-/// Below this share of free disk space the node is under pressure.
-const DISK_PRESSURE_PERCENT: f64 = 10.0;
-
 /// The kernel tells programs hundredths of a second, whatever its own ticks are (`USER_HZ`).
 const NANOS_PER_TICK: u64 = 10_000_000;
 
@@ -33,11 +28,6 @@ impl Memory {
     /// Use in percent.
     pub fn percent(self) -> f64 {
         percent(self.total.saturating_sub(self.available), self.total)
-    }
-
-    /// Whether hardly any is left.
-    pub fn is_short(self) -> bool {
-        self.total > 0 && self.available < MEMORY_PRESSURE_BYTES
     }
 }
 
@@ -111,15 +101,33 @@ pub fn allocatable_disk(bytes: u64) -> u64 {
     bytes - bytes / 10
 }
 
-/// Whether the file system of a directory is nearly full.
-pub fn disk_is_short(directory: &Path) -> bool {
-    let Ok(stat) = nix::sys::statvfs::statvfs(directory) else { return false };
-    is_short(stat.blocks(), stat.blocks_free(), stat.blocks_available())
+/// What is left of something, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// All of it.
+    pub total: u64,
+    /// What can be used.
+    pub available: u64,
+}
+
+impl Left {
+    /// In percent.
+    pub fn percent(self) -> f64 {
+        percent(self.available, self.total)
+    }
+}
+
+/// What is left of the file system of a directory. `None` if that can't be told.
+pub fn disk(directory: &Path) -> Option<Left> {
+    let stat = nix::sys::statvfs::statvfs(directory).ok()?;
+    let left = left(stat.blocks(), stat.blocks_free(), stat.blocks_available());
+    let bytes = |blocks: u64| blocks * stat.fragment_size();
+    Some(Left { total: bytes(left.total), available: bytes(left.available) })
 }
 
 /// As `df` counts: what is kept back from everybody but root is neither used nor free.
-fn is_short(all: u64, free: u64, available: u64) -> bool {
-    percent(available, all.saturating_sub(free) + available) < DISK_PRESSURE_PERCENT
+fn left(all: u64, free: u64, available: u64) -> Left {
+    Left { total: all.saturating_sub(free) + available, available }
 }
 
 /// Number of processors.
@@ -145,11 +153,9 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_short_when_a_tenth_of_what_can_be_used_is_left() {
-        assert!(!is_short(1000, 500, 500));
-        assert!(is_short(1000, 99, 99));
-        assert!(!is_short(1000, 600, 50), "50 of 450 blocks are left, 550 are kept back");
-        assert!(is_short(1000, 600, 40), "40 of 440 blocks");
+    fn what_is_kept_back_from_users_of_a_disk_is_neither_used_nor_left() {
+        assert_eq!(left(1000, 500, 500), Left { total: 1000, available: 500 });
+        assert_eq!(left(1000, 600, 50), Left { total: 450, available: 50 });
     }
 
     #[test]

@@ -6,6 +6,8 @@ use api_machinery::quantity::Quantity;
 use clap::{Parser, ValueEnum};
 use component::{ClientArgs, ServeArgs, check::Output, dual_stack::DualStack};
 
+use crate::node::pressure::{self, Thresholds};
+
 const EXAMPLES: &str = "Examples:
   kubelet --kubeconfig /etc/minik8s/kubelet.conf --node-name n1
   kubelet --kubeconfig n2.conf --node-name n2 --root-dir /var/lib/minik8s/kubelet-n2 \\
@@ -114,6 +116,15 @@ pub struct Options {
     /// (kernel.msg*)
     #[arg(long, value_delimiter = ',', value_name = "SYSCTL")]
     pub allowed_unsafe_sysctls: Vec<String>,
+    /// Of what so little may not be left, of memory and of the disk of --root-dir: then the node is under MemoryPressure or
+    /// DiskPressure and gets no more pods (those that it has stay). What is not named is never short
+    #[arg(
+        long,
+        value_name = "SIGNAL<QUANTITY|PERCENT%,…",
+        env = "MINIK8S_EVICTION_HARD",
+        default_value = pressure::USUAL
+    )]
+    pub eviction_hard: Thresholds,
     /// How many pods may run here
     #[arg(long, default_value_t = 110)]
     pub max_pods: u32,

@@ -47,9 +47,6 @@ alive() {
     { read -r pid since <"$1"; } 2>/dev/null && [ -n "$since" ] && [ "$(started "$pid")" = "$since" ]
 }
 
-# disk_is_short DIR: whether so little of its file system is left that a node whose data are there is under DiskPressure.
-disk_is_short() { [ "$(df --output=pcent "$1" | tail -1 | tr -dc 0-9)" -gt 90 ]; }
-
 # as_root COMMAND…: with sudo unless already root.
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 

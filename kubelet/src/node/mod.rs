@@ -4,4 +4,5 @@ pub mod cluster;
 pub mod heartbeat;
 pub mod lease;
 pub mod object;
+pub mod pressure;
 pub mod registration;

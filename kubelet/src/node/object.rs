@@ -12,6 +12,7 @@ use api_types::{
     meta::{ObjectMeta, Time},
 };
 
+use super::pressure::Thresholds;
 use crate::{machine::allocatable_disk, runtime::RuntimeInfo};
 
 const DISK: &str = "ephemeral-storage";
@@ -37,6 +38,8 @@ pub struct Facts {
     pub disk: u64,
     /// How many pods may run.
     pub max_pods: u32,
+    /// How much memory and disk there has to be.
+    pub thresholds: Thresholds,
     /// What the runtime said about itself and the system.
     pub runtime: RuntimeInfo,
     /// `/etc/machine-id`.
@@ -50,9 +53,9 @@ pub struct Facts {
 pub struct Health {
     /// Why no pods can run, if so.
     pub not_ready: Option<String>,
-    /// Hardly any memory is left.
+    /// Too little memory is left.
     pub memory_short: bool,
-    /// Hardly any disk space is left.
+    /// Too little disk space is left.
     pub disk_short: bool,
 }
 

@@ -20,12 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::object::{self, Facts, Health};
-use crate::{
-    context::Context,
-    machine::{Memory, disk_is_short},
-    network::Held,
-    runtime::Container,
-};
+use crate::{context::Context, network::Held, runtime::Container};
 
 /// How often the node's state is looked at.
 const LOOK: Duration = Duration::from_secs(10);
@@ -188,10 +183,11 @@ impl Keeper {
                 self.network_reason()
             }
         };
+        let thresholds = self.facts.thresholds;
         Health {
             not_ready,
-            memory_short: Memory::read().is_short(),
-            disk_short: disk_is_short(&self.context.root),
+            memory_short: thresholds.memory_is_short(),
+            disk_short: thresholds.disk_is_short(&self.context.root),
         }
     }
 
