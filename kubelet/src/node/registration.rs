@@ -272,4 +272,27 @@ mod tests {
         stop.cancel();
         keeping.await.unwrap();
     }
+
+    #[tokio::test]
+    async fn a_node_says_what_it_is_short_of_by_what_it_was_told_to_have() {
+        let node = fake_node::Node::deaf(ControlPlane::start().await, Fake::with_images(&[]));
+        let api = Api::<Node>::all(node.control_plane.client());
+        let stop = CancellationToken::new();
+        for (name, thresholds, expected) in [
+            ("short", "nodefs.available<100%", ["False", "True"]),
+            ("enough", "memory.available<1,nodefs.available<1", ["False", "False"]),
+        ] {
+            let thresholds = thresholds.parse().unwrap();
+            let facts = Facts { name: name.to_owned(), thresholds, ..Facts::default() };
+            let ready = component::Health::default().check("node");
+            tokio::spawn(run(node.context(), facts, ready, stop.clone()));
+            let has_status = |node: &Node| node.status.is_some();
+            let known = wait::until_is(&api, name, "it says how it is", has_status).await;
+            let conditions = known.status.unwrap().conditions.unwrap();
+            let said = ["MemoryPressure", "DiskPressure"]
+                .map(|kind| conditions.iter().find(|it| it.type_ == kind).unwrap().status.clone());
+            assert_eq!(said, expected, "{name}");
+        }
+        stop.cancel();
+    }
 }
