@@ -221,7 +221,7 @@ healthy kube-proxy "$(port 10256)"
 healthy serverless-gateway "$(port 8081)"
 eventually 60 "the nodes to be Ready (see $LOG_DIR/kubelet.log)" nodes_ready
 say "ready after $((($(date +%s%N) - begin) / 1000000)) ms"
-! short_of_disk || warn "the disk of $STATE_DIR is nearly full: nodes under DiskPressure get no pods (make room, or start the cluster again with MINIK8S_EVICTION_HARD='nodefs.available<5%')"
+! short_of_disk || warn "the disk of $STATE_DIR is nearly full: nodes under DiskPressure get no pods (make room, or start the cluster again with MINIK8S_EVICTION_HARD='memory.available<100Mi,nodefs.available<5%')"
 ! $examples || show_examples
 say "another host joins with what this prints:  kubectl token create --print-join-command"
 say "use it:  export KUBECONFIG=$KUBECONFIG PATH=$BIN:\$PATH"

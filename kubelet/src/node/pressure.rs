@@ -67,6 +67,10 @@ impl FromStr for Threshold {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // How Kubernetes has none said.
+        if matches!(text, "0%" | "100%") {
+            return Ok(Self::None);
+        }
         if let Some(percent) = text.strip_suffix('%') {
             let percent = percent.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
             return percent.map(Self::Percent).ok_or("must be between 0 % and 100 %".to_owned());
@@ -103,6 +107,7 @@ mod tests {
         check("1Ki", 4096, 1023, true);
         check("1Ki", 4096, 1024, false);
         check("0%", 1000, 0, false);
+        check("100%", 1000, 0, false);
         check("10%", 0, 0, false);
     }
 

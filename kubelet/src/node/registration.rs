@@ -279,7 +279,7 @@ mod tests {
         let api = Api::<Node>::all(node.control_plane.client());
         let stop = CancellationToken::new();
         for (name, thresholds, expected) in [
-            ("short", "nodefs.available<100%", ["False", "True"]),
+            ("short", "nodefs.available<1Ei", ["False", "True"]),
             ("enough", "memory.available<1,nodefs.available<1", ["False", "False"]),
         ] {
             let thresholds = thresholds.parse().unwrap();
