@@ -65,8 +65,8 @@ lint() {
 give_back() { [ -z "${SUDO_USER:-}" ] || chown -R --from=root "$SUDO_USER" "${CARGO_TARGET_DIR:-$ROOT/target}"; }
 trap give_back EXIT
 
-# suites ARGUMENT…: of cargo test. They wait as much as they compute: one more than there are processors.
-suites() { cargo test --no-run --message-format json "$@" | "$ROOT/scripts/lib/suites.py" $(($(nproc) + 1)); }
+# suites ARGUMENT…: of cargo test. What waits in one leaves a processor to another.
+suites() { cargo test --no-run --message-format json "$@" | "$ROOT/scripts/lib/suites.py" "$(nproc)"; }
 
 cd "$ROOT"
 install

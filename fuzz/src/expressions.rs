@@ -17,8 +17,9 @@ pub fn run(input: &[u8]) {
     let Ok(object) = api_machinery::decode::json(object.as_bytes()) else { return };
     let began = Instant::now();
     let environment = Environment::new().with("self", Type::Dyn).with("oldSelf", Type::Dyn);
+    let environment = environment.with_bindings();
     if let Ok(program) = environment.compile(expression) {
-        let _ = program.estimate(&Bounds::default());
+        let _ = program.estimate(&Bounds::default(), None);
         let object = Value::from(&object.value);
         let variables = BTreeMap::from([("self", object.clone()), ("oldSelf", object)]);
         let mut budget = Budget::new(EXPRESSION_LIMIT);

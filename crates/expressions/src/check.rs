@@ -36,6 +36,8 @@ pub(crate) struct Declared {
     pub(crate) variables: BTreeMap<String, Type>,
     /// Types of objects that expressions may make: these, and what begins with one of them and a dot.
     pub(crate) structs: Vec<&'static str>,
+    /// Whether there is `cel.bind`.
+    pub(crate) binds: bool,
 }
 
 /// Checks, and tells the type of what will come of it.
@@ -122,6 +124,13 @@ impl Checker<'_> {
                 self.made(at, &name)
             }
             Expr::Macro(it) => self.macro_(at, it),
+            Expr::Bind { name, value, body } => {
+                let value = self.node(value);
+                self.scope.push((name.clone(), value));
+                let body = self.node(body);
+                self.scope.pop();
+                body
+            }
             Expr::Call { name, is_member, args, overloads } => {
                 let is_format = *is_member && name == "format";
                 let types: Vec<Type> = args

@@ -44,7 +44,7 @@ struct Evaluation<'a> {
     variables: &'a dyn Variables,
     budget: &'a mut Budget,
     /// Of macros, the innermost last.
-    scope: Vec<(Arc<str>, Value)>,
+    scope: Vec<(Arc<str>, Answer)>,
 }
 
 impl Evaluation<'_> {
@@ -82,6 +82,7 @@ impl Evaluation<'_> {
             Expr::Map(entries) => self.map(entries),
             Expr::Struct { name, fields } => self.made(name, fields),
             Expr::Macro(it) => self.macro_(it),
+            Expr::Bind { name, value, body } => self.bind(name, value, body),
             Expr::Call { args, overloads, .. } => self.call(args, overloads),
         }
     }
@@ -89,7 +90,7 @@ impl Evaluation<'_> {
     fn variable(&mut self, name: &Arc<str>) -> Answer {
         self.budget.spend(1)?;
         if let Some((_, value)) = self.scope.iter().rev().find(|(bound, _)| bound == name) {
-            return Ok(value.clone());
+            return value.clone();
         }
         self.variables.variable(name, self.budget).unwrap_or_else(|| {
             Err(EvaluationError::new(format_args!("no such attribute(s): {name}")))
@@ -216,6 +217,19 @@ impl Evaluation<'_> {
         apply(overloads.iter().copied(), &values, self.budget)
     }
 
+    /// A value that fails does so where it is used.
+    fn bind(&mut self, name: &Arc<str>, value: &Node, body: &Node) -> Answer {
+        self.budget.spend(LIST)?;
+        let value = match self.node(value) {
+            Err(EvaluationError::Cost) => return Err(EvaluationError::Cost),
+            answer => answer,
+        };
+        self.scope.push((name.clone(), value));
+        let answer = self.node(body);
+        self.scope.pop();
+        answer
+    }
+
     fn macro_(&mut self, it: &Macro) -> Answer {
         let over = self.node(&it.over)?;
         if matches!(it.kind, MacroKind::OptMap | MacroKind::OptFlatMap) {
@@ -232,7 +246,7 @@ impl Evaluation<'_> {
         let (Some(inner), Some(body)) = (inner, it.body.first()) else {
             return Ok(Value::Optional(None));
         };
-        self.scope.push((it.variable.clone(), Value::clone(inner)));
+        self.scope.push((it.variable.clone(), Ok(Value::clone(inner))));
         let answer = self.node(body);
         self.scope.pop();
         if it.kind == MacroKind::OptMap { answer.map(Value::some) } else { answer }
@@ -245,9 +259,9 @@ impl Evaluation<'_> {
         for (first, second) in elements(over, it.second.is_some())? {
             self.budget.spend(2)?;
             self.scope.truncate(depth);
-            self.scope.push((it.variable.clone(), first.clone()));
+            self.scope.push((it.variable.clone(), Ok(first.clone())));
             if let (Some(name), Some(second)) = (&it.second, second) {
-                self.scope.push((name.clone(), second));
+                self.scope.push((name.clone(), Ok(second)));
             }
             if self.step(it, first, &mut outcome)? {
                 break;

@@ -63,13 +63,20 @@ impl Environment {
         self
     }
 
+    /// With `cel.bind(name, value, expression)`.
+    #[must_use]
+    pub fn with_bindings(mut self) -> Self {
+        self.declared.binds = true;
+        self
+    }
+
     /// Compiles an expression.
     ///
     /// # Errors
     ///
     /// What is wrong with it, each fault with its place.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
-        let mut root = syntax::parse(source)?;
+        let mut root = syntax::parse(source, self.declared.binds)?;
         let result = check::check(source, &mut root, &self.declared)?;
         Ok(Program { root, result })
     }
@@ -103,10 +110,11 @@ impl Program {
         &self.result
     }
 
-    /// What an evaluation costs at most, by how large values may be; all variables are taken for a value of these bounds.
+    /// What an evaluation costs at most, by how large the variables' values may be, as Kubernetes estimates it: what is within
+    /// values that the expression makes is taken to be of the bounds `unnamed`, where there are any.
     #[must_use]
-    pub fn estimate(&self, bounds: &Bounds) -> u64 {
-        cost::estimate(&self.root, bounds)
+    pub fn estimate(&self, variables: &Bounds, unnamed: Option<&Bounds>) -> u64 {
+        cost::estimate(&self.root, variables, unnamed)
     }
 
     /// Evaluates it. It ends, whatever it is, for what the budget has.

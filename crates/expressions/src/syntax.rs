@@ -76,6 +76,12 @@ pub(crate) enum Expr {
         fields: Vec<(Arc<str>, Node, bool)>,
     },
     Macro(Box<Macro>),
+    /// `cel.bind(name, value, body)`.
+    Bind {
+        name: Arc<str>,
+        value: Box<Node>,
+        body: Box<Node>,
+    },
 }
 
 /// What is done once for each element of a list or entry of a map, or for the value of an optional.
@@ -128,8 +134,8 @@ const MACROS: [(&str, usize, usize, MacroKind); 19] = [
 ];
 
 /// Reads an expression. The parser gets a stack of its own, so that what nests deeply ends with an error and not with the
-/// process.
-pub(crate) fn parse(source: &str) -> Result<Node, CompileError> {
+/// process. `binds`: whether there is `cel.bind`.
+pub(crate) fn parse(source: &str, binds: bool) -> Result<Node, CompileError> {
     if source.len() > LENGTH {
         let why = format!(
             "expression code point size exceeds limit: size: {}, limit {LENGTH}",
@@ -142,7 +148,7 @@ pub(crate) fn parse(source: &str) -> Result<Node, CompileError> {
     }
     let parsed = thread::scope(|scope| {
         let builder = thread::Builder::new().stack_size(STACK);
-        let parser = builder.spawn_scoped(scope, || parse_here(source));
+        let parser = builder.spawn_scoped(scope, || parse_here(source, binds));
         parser.map(|parser| parser.join())
     });
     match parsed {
@@ -152,10 +158,10 @@ pub(crate) fn parse(source: &str) -> Result<Node, CompileError> {
     }
 }
 
-fn parse_here(source: &str) -> Result<Node, CompileError> {
+fn parse_here(source: &str, binds: bool) -> Result<Node, CompileError> {
     let parser = Env::default().parser().enable_ident_escape_syntax(true);
     let (parsed, info) = parser.parse_with_source_info(source).map_err(|e| syntax(source, &e))?;
-    Reader { source, info: &info }.node(parsed, 0)
+    Reader { source, info: &info, binds }.node(parsed, 0)
 }
 
 fn syntax(source: &str, errors: &ParseErrors) -> CompileError {
@@ -192,6 +198,7 @@ fn snippet(source: &str, line: usize, column: usize, why: &str) -> String {
 struct Reader<'a> {
     source: &'a str,
     info: &'a SourceInfo,
+    binds: bool,
 }
 
 impl Reader<'_> {
@@ -256,11 +263,31 @@ impl Reader<'_> {
         if let Some((.., variables, kind)) = kind {
             return self.macro_(*kind, *variables, *target, args, depth);
         }
+        if self.binds
+            && name == "bind"
+            && matches!(&target.expr, Parsed::Ident(cel) if cel == "cel")
+        {
+            return self.bind(at, args, depth);
+        }
         let mut read = vec![self.node(*target, depth)?];
         for arg in args {
             read.push(self.node(arg, depth)?);
         }
         Ok(Expr::Call { name, is_member: true, args: read, overloads: Vec::new() })
+    }
+
+    fn bind(&self, at: usize, args: Vec<IdedExpr>, depth: usize) -> Result<Expr, CompileError> {
+        let mut args = args.into_iter();
+        let name = match args.next().map(|variable| variable.expr) {
+            Some(Parsed::Ident(name)) if !name.starts_with('.') => name.into(),
+            _ => {
+                let why = "cel.bind() variable names must be simple identifiers";
+                return Err(error(self.source, at, why));
+            }
+        };
+        let read: Result<_, _> = args.map(|arg| self.boxed(arg, depth)).collect();
+        let [value, body] = self.exactly(at, read?)?;
+        Ok(Expr::Bind { name, value, body })
     }
 
     fn are_variables(&self, args: &[IdedExpr]) -> bool {
@@ -328,11 +355,7 @@ impl Reader<'_> {
         })
     }
 
-    fn exactly<const N: usize>(
-        &self,
-        at: usize,
-        args: Vec<Node>,
-    ) -> Result<[Node; N], CompileError> {
+    fn exactly<T, const N: usize>(&self, at: usize, args: Vec<T>) -> Result<[T; N], CompileError> {
         args.try_into().map_err(|_| error(self.source, at, "unsupported number of arguments"))
     }
 }

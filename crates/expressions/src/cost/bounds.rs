@@ -16,12 +16,14 @@ pub struct Bounds {
     pub elements: Option<Box<Bounds>>,
     /// Of an object's fields.
     pub fields: BTreeMap<String, Bounds>,
+    /// Of the fields beside them.
+    pub other_fields: Option<Box<Bounds>>,
 }
 
 impl Bounds {
     fn field(&self, name: &str) -> Option<&Self> {
         let meant = || unescaped(name).and_then(|name| self.fields.get(&name));
-        self.fields.get(name).or_else(meant)
+        self.fields.get(name).or_else(meant).or(self.other_fields.as_deref())
     }
 }
 
@@ -44,10 +46,10 @@ pub(super) enum Step<'s> {
 }
 
 impl<'a> Place<'a> {
-    /// CEL takes the first step of a path for a variable's name, and Kubernetes any variable for the whole of the schema: so
-    /// does what is within values that an expression has made count as large as the whole.
-    pub(super) fn step(self, step: Step<'_>, whole: &'a Bounds) -> Self {
-        let Self::At(at) = self else { return Self::At(Some(whole)) };
+    /// CEL takes the first step of a path for a variable's name: what is within values that an expression has made is taken
+    /// for a variable of that name.
+    pub(super) fn step(self, step: Step<'_>, unnamed: Option<&'a Bounds>) -> Self {
+        let Self::At(at) = self else { return Self::At(unnamed) };
         Self::At(at.and_then(|at| match step {
             Step::Field(name) => at.field(name),
             Step::Elements => at.elements.as_deref(),

@@ -89,7 +89,7 @@ impl Argument<'_> {
     fn elements(&self) -> Option<(&Type, Size)> {
         let Type::List(of) = self.type_ else { return None };
         let size = match self.place {
-            Place::At(Some(bounds)) => self.place.step(Step::Elements, bounds).size(),
+            Place::At(Some(_)) => self.place.step(Step::Elements, None).size(),
             Place::At(None) | Place::Nowhere => None,
         };
         Some((of, size.unwrap_or(Size::UNKNOWN)))

@@ -26,8 +26,8 @@ use crate::{
 const STRUCT: u64 = 40;
 
 /// What an expression costs at most, over values of these bounds.
-pub(crate) fn estimate(node: &Node, whole: &Bounds) -> u64 {
-    Estimation { whole, scope: Vec::new() }.node(node).cost
+pub(crate) fn estimate(node: &Node, variables: &Bounds, unnamed: Option<&Bounds>) -> u64 {
+    Estimation { variables, unnamed, scope: Vec::new() }.node(node).cost
 }
 
 /// What is known of a node.
@@ -48,7 +48,8 @@ struct Local<'a> {
 }
 
 struct Estimation<'a> {
-    whole: &'a Bounds,
+    variables: &'a Bounds,
+    unnamed: Option<&'a Bounds>,
     /// Of macros, the innermost last.
     scope: Vec<(Arc<str>, Local<'a>)>,
 }
@@ -64,7 +65,7 @@ impl<'a> Estimation<'a> {
         let type_ = &node.type_;
         match &node.expr {
             // The name of a type is a variable to CEL.
-            Expr::Literal(Value::Type(_)) => self.at(1, self.whole_place(), type_),
+            Expr::Literal(Value::Type(_)) => self.at(1, Place::At(self.unnamed), type_),
             Expr::Literal(value) => Estimate { size: of_literal(value), ..made(0, type_) },
             Expr::Ident(name) => self.ident(name, type_),
             Expr::Select { of, is_optional: true, .. } => {
@@ -77,7 +78,7 @@ impl<'a> Estimation<'a> {
                     Type::Map(..) | Type::Object(_) | Type::Named(_) | Type::Param(_)
                 ));
                 let of = self.node(of);
-                let place = of.place.step(Step::Field(field), self.whole);
+                let place = of.place.step(Step::Field(field), self.unnamed);
                 self.at(of.cost.saturating_add(cost), place, type_)
             }
             Expr::Has { of, .. } => {
@@ -108,17 +109,21 @@ impl<'a> Estimation<'a> {
                 made(sum(STRUCT, &fields), type_)
             }
             Expr::Macro(it) => self.macro_(it, type_),
+            Expr::Bind { name, value, body } => {
+                let it = self.node(value);
+                let local = Local { place: it.place, size: it.size, entry: it.entry };
+                self.scope.push((name.clone(), local));
+                let body = self.node(body);
+                self.scope.pop();
+                // To CEL it is a loop over an empty list.
+                made(sum(LIST, &[it, body]), type_)
+            }
             Expr::Call { name, is_member, args, .. } if name == "dyn" && !is_member => {
                 let it = args.first().map_or(made(0, type_), |arg| self.node(arg));
                 Estimate { cost: it.cost.saturating_add(1), place: Place::Nowhere, ..it }
             }
             Expr::Call { .. } => self.call(node),
         }
-    }
-
-    /// Where every variable is.
-    fn whole_place(&self) -> Place<'a> {
-        Place::Nowhere.step(Step::Elements, self.whole)
     }
 
     /// Of a value from somewhere.
@@ -129,7 +134,9 @@ impl<'a> Estimation<'a> {
 
     fn ident(&self, name: &str, type_: &Type) -> Estimate<'a> {
         let local = self.scope.iter().rev().find(|(bound, _)| **bound == *name);
-        let Some((_, local)) = local else { return self.at(1, self.whole_place(), type_) };
+        let Some((_, local)) = local else {
+            return self.at(1, Place::At(Some(self.variables)), type_);
+        };
         let found = self.at(1, local.place, type_);
         Estimate { size: found.size.or(local.size), entry: local.entry, ..found }
     }
@@ -146,7 +153,7 @@ impl<'a> Estimation<'a> {
         if !is_known {
             return made(cost, type_);
         }
-        let found = self.at(cost, of.place.step(Step::Elements, self.whole), type_);
+        let found = self.at(cost, of.place.step(Step::Elements, self.unnamed), type_);
         Estimate { size: of.entry.map(|entry| entry.value).or(found.size), ..found }
     }
 
@@ -243,13 +250,13 @@ impl<'a> Estimation<'a> {
             None => matches!(it.over.type_, Type::List(_)),
         };
         let value = Local {
-            place: over.place.step(Step::Elements, self.whole),
+            place: over.place.step(Step::Elements, self.unnamed),
             size: over.entry.map(|entry| entry.value),
             entry: None,
         };
         let step = if is_list { Step::Indices } else { Step::Keys };
         let key = Local {
-            place: over.place.step(step, self.whole),
+            place: over.place.step(step, self.unnamed),
             size: over.entry.map(|entry| entry.key),
             entry: None,
         };

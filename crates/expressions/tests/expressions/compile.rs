@@ -132,3 +132,8 @@ fn an_empty_list_is_of_any_type() {
     let error = environment.compile_as("1", &[Type::String, Type::Null]).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "must evaluate to one of [string null] but got int");
 }
+
+#[test]
+fn names_are_given_only_where_kubernetes_lets_them() {
+    contains("cel.bind(a, self.spec, a.replicas > 1)", "undeclared reference to 'cel'");
+}

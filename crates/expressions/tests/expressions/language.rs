@@ -116,3 +116,16 @@ fn text_is_written_as_in_cel() {
     check("b'abc'", &json!("YWJj"));
     check("0x1f + 1", &json!(32));
 }
+
+#[test]
+fn a_value_can_be_given_a_name_and_fails_where_it_is_used_if_it_does() {
+    check("cel.bind(spec, self.spec, spec.replicas > 2 && spec.paused == false)", &json!(true));
+    check("cel.bind(a, 1, cel.bind(b, a + 1, cel.bind(a, b * 10, a + b)))", &json!(22));
+    check("[1, 2].map(x, cel.bind(y, x * x, y + y))", &json!([2, 8]));
+    check("cel.bind(x, self.missing, has(self.missing) && x == 1)", &json!(false));
+    fails("cel.bind(x, self.missing, x == 1)", "no such key: missing");
+    fails("cel.bind(x, 1, y)", "undeclared reference to 'y'");
+    fails("cel.bind(x, 1, x) + x", "undeclared reference to 'x'");
+    fails("cel.bind(self.x, 1, 2)", "cel.bind() variable names must be simple identifiers");
+    fails("cel.bind(x, 1)", "unsupported number of arguments");
+}

@@ -28,7 +28,7 @@ fn evaluate(source: &str) -> Result<Value, String> {
 
 fn evaluate_for(source: &str, budget: &mut Budget) -> Result<Value, String> {
     let environment = Environment::new().with("self", Type::Dyn).with("nothing", Type::Dyn);
-    let environment = environment.with_struct("Object").with_struct("JSONPatch");
+    let environment = environment.with_struct("Object").with_struct("JSONPatch").with_bindings();
     let program = environment.compile(source).map_err(|error| error.to_string())?;
     let variables = BTreeMap::from([("self", Value::from(&object())), ("nothing", Value::Null)]);
     program.evaluate(&variables, budget).map_err(|error| error.to_string())

@@ -184,9 +184,10 @@ spec:
 fn a_class_selects_devices_by_expressions() {
     check(
         "deviceclasses",
-        "{metadata: {name: a}, spec: {extendedResourceName: cpu, selectors: [{cel: {expression: device.driver}}], config: [{}]}}",
+        "{metadata: {name: a}, spec: {extendedResourceName: cpu, selectors: [{cel: {expression: device.driver}}, {cel: {expression: 'device.attributes.all(a, device.attributes.all(b, device.attributes.all(c, device.attributes.all(d, a == d))))'}}], config: [{}]}}",
         &expect![[r#"
             spec.selectors[0].cel.expression: Invalid value: "device.driver": must evaluate to bool but got string
+            spec.selectors[1].cel.expression: Forbidden: too complex, exceeds cost limit
             spec.config[0].opaque: Required value
             spec.extendedResourceName: Invalid value: "cpu": must be a valid extended resource name
         "#]],

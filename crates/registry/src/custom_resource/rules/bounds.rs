@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use expressions::Bounds;
+use expressions::{Bounds, Program};
 use serde_json::Value;
 
 use super::{
@@ -29,6 +29,11 @@ impl Sizes {
     /// Of a value with so many letters, elements or entries.
     fn up_to(most: u64, least: u64) -> Self {
         Self { bounds: Bounds { most, ..Bounds::default() }, least }
+    }
+
+    /// What a rule over one of the values costs at most; Kubernetes takes whatever has a name for the whole of the schema.
+    pub(super) fn estimate(&self, rule: &Program) -> u64 {
+        rule.estimate(&self.bounds, Some(&self.bounds))
     }
 
     /// As many of the values an object may have: with a comma each, and nothing else.

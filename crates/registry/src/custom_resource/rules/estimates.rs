@@ -29,5 +29,5 @@ fn estimate(schema: &Value, rule: &str) -> Result<u64, String> {
     let (type_, sizes) = (types::of(schema, false).unwrap(), bounds::of(schema, false).unwrap());
     let environment = Environment::new().with("self", type_.clone()).with("oldSelf", type_);
     let program = environment.compile_as(rule, &[Type::Bool]).map_err(|why| why.to_string())?;
-    Ok(program.estimate(&sizes.bounds))
+    Ok(sizes.estimate(&program))
 }

@@ -194,10 +194,10 @@ impl Rule {
     fn add_costs(&self, sizes: &Sizes, most: Option<u64>, path: &FieldPath, to: &mut Findings) {
         let Some(costs) = &mut to.costs else { return };
         let most = most.unwrap_or_else(|| sizes.most_values());
-        let cost = self.program.estimate(&sizes.bounds).saturating_mul(most);
+        let cost = sizes.estimate(&self.program).saturating_mul(most);
         costs.add("rule", cost, &path.child("rule"), &mut to.errors);
         if let Some(message) = &self.message_expression {
-            let cost = message.estimate(&sizes.bounds);
+            let cost = sizes.estimate(message);
             costs.add("messageExpression", cost, &path.child("messageExpression"), &mut to.errors);
         }
     }

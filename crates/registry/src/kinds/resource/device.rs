@@ -11,9 +11,9 @@ use crate::{
     rules::{self, text},
 };
 
-const MOST_FACTS: usize = 32;
+pub(super) const MOST_FACTS: usize = 32;
 const MOST_VALUES: usize = 48;
-const LONGEST_VALUE: usize = 64;
+pub(super) const LONGEST_VALUE: usize = 64;
 const MOST_TAINTS: usize = 16;
 const MOST_CONSUMPTIONS: usize = 2;
 const MOST_COUNTERS: usize = 32;

@@ -5,7 +5,7 @@ use api_machinery::{FieldErrors, FieldPath, names};
 use crate::{kinds::storage::parameters, rules};
 
 const LONGEST_POOL: usize = 253;
-const LONGEST_ID: usize = 32;
+pub(super) const LONGEST_ID: usize = 32;
 
 /// A driver is called as one of storage is.
 pub(super) fn driver(name: &str, path: &FieldPath, errors: &mut FieldErrors) {

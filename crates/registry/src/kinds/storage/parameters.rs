@@ -8,7 +8,7 @@ use crate::rules;
 
 const MOST: usize = 512;
 const MOST_BYTES: usize = 256 * 1024;
-const LONGEST_DRIVER: usize = 63;
+pub(crate) const LONGEST_DRIVER: usize = 63;
 
 /// The name of who makes volumes: a qualified one, however it is written.
 pub(super) fn provisioner(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
