@@ -99,7 +99,7 @@ impl Node {
 
     async fn of(form: Form, number: u8) -> Self {
         let third = if form == Form::Shared { 254 } else { 255 };
-        let base = Ipv4Addr::new(10, 97, third, number * 16);
+        let base = Ipv4Addr::new(10, 99, third, number * 16);
         let node = Node {
             form,
             range: Ipv4Net::new(base, 28).unwrap(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    harness::{Backing, Cluster, containers, fetch, root, until},
+    harness::{Backing, Cluster, NODE, containers, fetch, root, until},
     replicasets::{apply_web, ready_pods},
 };
 
@@ -13,13 +13,17 @@ fn service_address(cluster: &Cluster) -> String {
         .expect_ok()
 }
 
+/// The nginx of a service on the cluster's node: other suites have services, too.
+fn nginx_of(service: &str) -> Vec<String> {
+    let of = format!("io.minik8s.service=default/{service}");
+    containers(&[&of, &format!("io.minik8s.node={NODE}")])
+}
+
 /// Waits until the service's address is this machine's: before, there is no way to it.
 async fn held(service: &str) {
-    until("nginx to hold the service's address", async || {
-        match containers(&[&format!("io.minik8s.service=default/{service}")]).len() {
-            1 => Ok(()),
-            n => Err(format!("{n} containers")),
-        }
+    until("nginx to hold the service's address", async || match nginx_of(service).len() {
+        1 => Ok(()),
+        n => Err(format!("{n} containers")),
     })
     .await;
 }
@@ -49,20 +53,18 @@ async fn a_service_is_balanced_over_the_ready_pods_from_the_host_and_from_a_pod(
     reached_from_a_pod(&cluster, &address, &pods).await;
 
     // One pod goes; its replacement comes in. nginx itself is only reloaded.
-    let nginx = containers(&["io.minik8s.service=default/web"]);
+    let nginx = nginx_of("web");
     let victim = pods.first().unwrap();
     cluster.kubectl(&["delete", "pod", victim, "--now"]).expect_ok();
     let pods: BTreeSet<String> = ready_pods(&cluster, 3).await.into_keys().collect();
     assert!(!pods.contains(victim));
     reaches(&address, &pods).await;
-    assert_eq!(containers(&["io.minik8s.service=default/web"]), nginx);
+    assert_eq!(nginx_of("web"), nginx);
 
     cluster.kubectl(&["delete", "service", "web"]).expect_ok();
-    until("nginx to go with the service", async || {
-        match containers(&["io.minik8s.service=default/web"]) {
-            none if none.is_empty() => Ok(()),
-            left => Err(format!("{left:?}")),
-        }
+    until("nginx to go with the service", async || match nginx_of("web") {
+        none if none.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
     })
     .await;
 }
