@@ -65,8 +65,8 @@ lint() {
 give_back() { [ -z "${SUDO_USER:-}" ] || chown -R --from=root "$SUDO_USER" "${CARGO_TARGET_DIR:-$ROOT/target}"; }
 trap give_back EXIT
 
-# suites ARGUMENT…: of cargo test. What waits in one leaves a processor to another.
-suites() { cargo test --no-run --message-format json "$@" | "$ROOT/scripts/lib/suites.py" "$(nproc)"; }
+# suites ARGUMENT…: of cargo test.
+suites() { cargo test --no-run --message-format json "$@" | "$ROOT/scripts/lib/suites.py"; }
 
 cd "$ROOT"
 install
