@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::api::resource::v1::{Counter, Device, DeviceAttribute, DeviceTaint};
 
-use super::{claim::EFFECTS, device_names};
+use super::{
+    claim::EFFECTS,
+    device_names::{self, LONGEST_VALUE, MOST_FACTS},
+};
 use crate::{
     kinds::core::node_selector,
     rules::{self, text},
 };
 
-pub(super) const MOST_FACTS: usize = 32;
 const MOST_VALUES: usize = 48;
-pub(super) const LONGEST_VALUE: usize = 64;
 const MOST_TAINTS: usize = 16;
 const MOST_CONSUMPTIONS: usize = 2;
 const MOST_COUNTERS: usize = 32;

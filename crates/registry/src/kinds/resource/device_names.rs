@@ -1,4 +1,4 @@
-//! What drivers, pools and what is known of devices are called.
+//! What drivers, pools and what is known of devices are called, and how much that may be.
 
 use api_machinery::{FieldErrors, FieldPath, names};
 
@@ -6,6 +6,10 @@ use crate::{kinds::storage::parameters, rules};
 
 const LONGEST_POOL: usize = 253;
 pub(super) const LONGEST_ID: usize = 32;
+/// Of an attribute.
+pub(super) const LONGEST_VALUE: usize = 64;
+/// As many attributes and capacities a device may have.
+pub(super) const MOST_FACTS: usize = 32;
 
 /// A driver is called as one of storage is.
 pub(super) fn driver(name: &str, path: &FieldPath, errors: &mut FieldErrors) {

@@ -4,8 +4,8 @@ use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::resource::v1::DeviceSelector;
 use expressions::{Bounds, Environment, Type};
 
-use super::{device as facts, device_names};
-use crate::kinds::storage::parameters;
+use super::device_names::{LONGEST_ID, LONGEST_VALUE, MOST_FACTS};
+use crate::kinds::storage::parameters::LONGEST_DRIVER;
 
 const MOST: usize = 32;
 const LONGEST: usize = 10 * 1024;
@@ -65,16 +65,16 @@ fn device_bounds() -> Bounds {
     let by_name = |longest, value| Bounds {
         keys: Some(Box::new(up_to(longest))),
         elements: Some(Box::new(value)),
-        ..up_to(facts::MOST_FACTS)
+        ..up_to(MOST_FACTS)
     };
-    let (attribute, capacity) = (up_to(facts::LONGEST_VALUE), up_to(0));
-    let named = |value| by_name(device_names::LONGEST_ID, value);
+    let (attribute, capacity) = (up_to(LONGEST_VALUE), up_to(0));
+    let named = |value| by_name(LONGEST_ID, value);
     let attributes = Bounds { other_fields: Some(Box::new(attribute.clone())), ..named(attribute) };
     let fields = [
-        ("driver", up_to(parameters::LONGEST_DRIVER)),
+        ("driver", up_to(LONGEST_DRIVER)),
         ("allowMultipleAllocations", up_to(1)),
-        ("attributes", by_name(parameters::LONGEST_DRIVER, attributes)),
-        ("capacity", by_name(parameters::LONGEST_DRIVER, named(capacity))),
+        ("attributes", by_name(LONGEST_DRIVER, attributes)),
+        ("capacity", by_name(LONGEST_DRIVER, named(capacity))),
     ];
     let fields = fields.map(|(name, bounds)| (name.to_owned(), bounds)).into();
     Bounds { fields, ..Bounds::default() }
