@@ -65,6 +65,7 @@ builder_home() { getent passwd "${SUDO_USER:-$(id -un)}" | cut -d: -f6; }
 as_builder() {
     if [ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
         # With what says how to build: else root's cargo, which runs the tests, builds everything once more.
+        # shellcheck disable=SC2046 # a word each
         sudo -u "$SUDO_USER" -H env PATH="$PATH" \
             $(env | grep -E '^(CARGO_(INCREMENTAL|PROFILE_|TARGET_DIR)|CLIPPY_|RUSTC_)') "$@"
     else

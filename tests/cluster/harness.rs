@@ -384,9 +384,9 @@ pub(crate) fn containers(labels: &[&str]) -> Vec<String> {
     ids
 }
 
-/// Asks again and again until the answer is `Ok`; panics with the last `Err` after two minutes.
+/// Asks again and again until the answer is `Ok`; panics with the last `Err` after a minute.
 pub(crate) async fn until<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
-    until_within(Duration::from_secs(120), what, probe).await
+    until_within(Duration::from_secs(60), what, probe).await
 }
 
 /// The same for what takes longer.

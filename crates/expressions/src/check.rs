@@ -124,13 +124,7 @@ impl Checker<'_> {
                 self.made(at, &name)
             }
             Expr::Macro(it) => self.macro_(at, it),
-            Expr::Bind { name, value, body } => {
-                let value = self.node(value);
-                self.scope.push((name.clone(), value));
-                let body = self.node(body);
-                self.scope.pop();
-                body
-            }
+            Expr::Bind { name, value, body } => self.bind(name, value, body),
             Expr::Call { name, is_member, args, overloads } => {
                 let is_format = *is_member && name == "format";
                 let types: Vec<Type> = args
@@ -296,6 +290,14 @@ impl Checker<'_> {
             return Type::Named(name.clone());
         }
         self.fault(at, &format!("undeclared reference to '{name}' (in container '')"))
+    }
+
+    fn bind(&mut self, name: &Arc<str>, value: &mut Node, body: &mut Node) -> Type {
+        let value = self.node(value);
+        self.scope.push((name.clone(), value));
+        let body = self.node(body);
+        self.scope.pop();
+        body
     }
 
     fn macro_(&mut self, at: usize, it: &mut Macro) -> Type {

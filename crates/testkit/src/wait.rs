@@ -10,8 +10,8 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-/// How long to wait before a test has failed: an image that is built beside other suites may take half of it.
-pub const DEADLINE: Duration = Duration::from_secs(90);
+/// How long to wait before a test has failed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How often [`until`] looks.
 const PERIOD: Duration = Duration::from_millis(20);
 

@@ -109,15 +109,7 @@ impl<'a> Estimation<'a> {
                 made(sum(STRUCT, &fields), type_)
             }
             Expr::Macro(it) => self.macro_(it, type_),
-            Expr::Bind { name, value, body } => {
-                let it = self.node(value);
-                let local = Local { place: it.place, size: it.size, entry: it.entry };
-                self.scope.push((name.clone(), local));
-                let body = self.node(body);
-                self.scope.pop();
-                // To CEL it is a loop over an empty list.
-                made(sum(LIST, &[it, body]), type_)
-            }
+            Expr::Bind { name, value, body } => made(self.bind(name, value, body), type_),
             Expr::Call { name, is_member, args, .. } if name == "dyn" && !is_member => {
                 let it = args.first().map_or(made(0, type_), |arg| self.node(arg));
                 Estimate { cost: it.cost.saturating_add(1), place: Place::Nowhere, ..it }
@@ -192,6 +184,16 @@ impl<'a> Estimation<'a> {
             entry = called.entry.or(entry);
         }
         Estimate { size, entry, ..made(sum(cost, &found), &node.type_) }
+    }
+
+    /// To CEL it is a loop over an empty list.
+    fn bind(&mut self, name: &Arc<str>, value: &Node, body: &Node) -> u64 {
+        let it = self.node(value);
+        let local = Local { place: it.place, size: it.size, entry: it.entry };
+        self.scope.push((name.clone(), local));
+        let body = self.node(body);
+        self.scope.pop();
+        sum(LIST, &[it, body])
     }
 
     fn macro_(&mut self, it: &Macro, type_: &Type) -> Estimate<'a> {
