@@ -16,7 +16,7 @@
 #   --registry-secret NS/NAME  the Secret (kubernetes.io/dockerconfigjson) that it asks for
 #   --package-index URL        where functions' requirements.txt is installed from (pip's own)
 #   --build-network NETWORK    the network in which it is, as Docker calls it (bridge; host for an index on this machine)
-#   --cluster-dns IP           where pods ask for names (the tenth address of services; '' for no cluster DNS)
+#   --cluster-dns IP           where pods ask for names, of IPv4 or IPv6 (the tenth address of services; '' for no cluster DNS)
 #   --dns-upstream ADDRESS,…   whom it asks for names that are not the cluster's (whom this machine asks)
 #   --ingress-host-ports       serve Ingresses at ports 80 and 443 of this machine's own address, too
 #   --proxy-mode MODE          what carries Services: nginx, one for each, or nftables, the kernel (nginx); it may be changed while the cluster runs (hosts that join go by it from when they do)

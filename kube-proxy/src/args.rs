@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
@@ -81,7 +81,7 @@ pub struct Args {
     pub(crate) vxlan_id: u32,
     /// Answers DNS at this address of --service-cidr, that of the Service kube-dns [default: no DNS is served]
     #[arg(long, value_name = "IP")]
-    pub(crate) cluster_dns: Option<Ipv4Addr>,
+    pub(crate) cluster_dns: Option<IpAddr>,
     /// The cluster's domain
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub(crate) cluster_domain: String,
@@ -148,7 +148,7 @@ impl Args {
         Here {
             node,
             service_cidr: self.service_cidr,
-            cluster_dns: self.cluster_dns.map(IpAddr::V4),
+            cluster_dns: self.cluster_dns,
             node_addresses: self.nodeport_addresses.clone(),
             leads_by_rules: self.proxy_mode == ProxyMode::Nftables,
         }

@@ -148,7 +148,7 @@ async fn of_addresses(
     let of_nginxes = specs
         .iter()
         .flat_map(|spec| spec.addresses.iter().map(|address| (*address, spec.owner.clone())));
-    let of_dns = args.cluster_dns.map(|address| (IpAddr::V4(address), "DNS".to_owned()));
+    let of_dns = args.cluster_dns.map(|address| (address, "DNS".to_owned()));
     Ok(addresses(&of_services.chain(of_nginxes).chain(of_dns).collect(), &held))
 }
 

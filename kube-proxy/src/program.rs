@@ -1,6 +1,6 @@
 //! All that the program does, put together: parts that run beside each other until the end.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use api_types::api::core::v1::Node;
@@ -208,7 +208,7 @@ async fn hold_addresses(args: &Args) -> anyhow::Result<Loopback> {
 
 /// The two modes leave nothing of each other behind.
 async fn carry_services(args: &Args, docker: Docker) -> anyhow::Result<Box<dyn Backend>> {
-    let addresses = hold_addresses(args).await?.without(args.cluster_dns.map(IpAddr::V4));
+    let addresses = hold_addresses(args).await?.without(args.cluster_dns);
     let configs = Configs::open(&args.state_dir).context("cannot use --state-dir")?;
     let ranges = args.service_cidr;
     match (args.proxy_mode, args.nginx) {
@@ -253,7 +253,7 @@ async fn serve_names(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Na
 /// Nothing, if none is wanted here.
 fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
     let Some(address) = args.cluster_dns else { return Ok(None) };
-    if !args.service_cidr.contains(address.into()) {
+    if !args.service_cidr.contains(address) {
         bail!("--cluster-dns: {address} is not in --service-cidr {}", args.service_cidr);
     }
     if args.dns_upstream.iter().any(|server| server.ip() == address) {

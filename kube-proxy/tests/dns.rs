@@ -68,7 +68,7 @@ impl Cluster {
 
     async fn of(plane: ControlPlane, upstream: Vec<SocketAddr>, stubs: &[String]) -> Self {
         let settings = Settings {
-            address: Ipv4Addr::new(10, 96, 0, 10),
+            address: Ipv4Addr::new(10, 96, 0, 10).into(),
             domain: "cluster.local".into(),
             ranges: ["10.96.0.0/16", "fd00:10:96::/112"].map(|range| range.parse().unwrap()).into(),
             upstream,

@@ -20,7 +20,7 @@ pub mod zone;
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::pin,
     sync::Arc,
@@ -70,7 +70,7 @@ const UPKEEP: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where it is reached: the address of the Service `kube-dns`.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The cluster's domain.
     pub domain: String,
     /// The ranges of Services and pods: of addresses in them nobody else knows names.
@@ -86,7 +86,7 @@ pub struct Settings {
 /// The cluster's DNS on this node.
 #[derive(Clone, Debug)]
 pub struct Dns {
-    address: Ipv4Addr,
+    address: IpAddr,
     zone: Arc<RwLock<Zone>>,
     upstream: Arc<Upstream>,
     metrics: Metrics,
@@ -98,7 +98,7 @@ enum ServeError {
     #[error("holding the address")]
     Address(#[from] AddressError),
     #[error("cannot listen on {0}")]
-    Listen(SocketAddrV4, #[source] io::Error),
+    Listen(SocketAddr, #[source] io::Error),
     #[error("the server has ended")]
     Ended,
 }
@@ -111,8 +111,8 @@ impl Dns {
     /// The domain is none, or the upstream can't be used.
     pub fn new(settings: Settings, metrics: Metrics) -> anyhow::Result<Self> {
         let Settings { address, domain, ranges, upstream, host_file, stubs } = settings;
-        let zone = Zone::new(&domain, address.into(), ranges).context("--cluster-domain")?;
-        let upstream = Upstream::new(upstream, host_file, &stubs, address.into())
+        let zone = Zone::new(&domain, address, ranges).context("--cluster-domain")?;
+        let upstream = Upstream::new(upstream, host_file, &stubs, address)
             .context("cannot ask for other names")?;
         Ok(Dns {
             address,
@@ -156,7 +156,7 @@ impl Dns {
     async fn hold(&self, addresses: &impl Addresses, check: &Check) -> ServeError {
         let served = async {
             self.take(addresses).await?;
-            let at = SocketAddrV4::new(self.address, PORT);
+            let at = SocketAddr::new(self.address, PORT);
             let udp = UdpSocket::bind(at).await.map_err(|error| ServeError::Listen(at, error))?;
             let tcp = TcpListener::bind(at).await.map_err(|error| ServeError::Listen(at, error))?;
             info!(%at, "serving the cluster's DNS");
@@ -180,7 +180,7 @@ impl Dns {
     /// A packet for an address of the range never leaves the host, whoever is first.
     async fn take(&self, addresses: &impl Addresses) -> Result<(), ServeError> {
         addresses.fence().await?;
-        Ok(addresses.take(self.address.into()).await?)
+        Ok(addresses.take(self.address).await?)
     }
 
     async fn follow_namespaces(&self, listwatch: &ListWatch) {

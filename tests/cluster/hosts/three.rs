@@ -13,6 +13,9 @@ use super::{
 /// What DNS objects and Ingresses are served by.
 const ROUTER: [&str; 3] = ["dns-router", "-n", "kube-system"];
 
+/// Where pods ask for names: all they need for it is of IPv6.
+const CLUSTER_DNS: &str = "fd00:10:98::a";
+
 /// Lets nobody but friends to the web servers.
 fn policy() -> Value {
     let from = json!([{"podSelector": {"matchLabels": {"app": "friend"}}}]);
@@ -102,7 +105,7 @@ async fn all_is_reached(cluster: &Joined) {
 
 #[tokio::test]
 async fn what_runs_on_one_host_is_reached_from_all_that_have_joined_whatever_goes_wrong_on_them() {
-    let mut cluster = Joined::start(&[]).await;
+    let mut cluster = Joined::start(&["--cluster-dns", CLUSTER_DNS]).await;
     all_is_reached(&cluster).await;
     faults::come_and_go(&mut cluster).await;
     faults::of_nginxes(&cluster).await;

@@ -152,7 +152,7 @@ impl Server {
         let services: Api<Service> = Api::default_namespaced(plane.client());
         services.create(&PostParams::default(), &serde_json::from_value(service)?).await?;
         let settings = Settings {
-            address: Ipv4Addr::new(10, 96, 0, 10),
+            address: Ipv4Addr::new(10, 96, 0, 10).into(),
             domain: "cluster.local".into(),
             ranges: vec!["10.96.0.0/16".parse()?],
             upstream: Vec::new(),
