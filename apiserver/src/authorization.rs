@@ -1,5 +1,5 @@
-//! What a request asks to do, and the refusal if [`crate::authorizer`] does not let it. How the server is, anybody may see:
-//! health checks have no name.
+//! What a request asks to do, and the refusal if [`crate::authorizer`] does not let it. How the server is as a whole,
+//! anybody may see: health checks have no name.
 
 use api_machinery::{ApiError, FieldSelector};
 use http::{Method, Uri};
@@ -54,7 +54,7 @@ pub(crate) fn authorize(
             action.name = only_name(info, fields.as_ref()).unwrap_or(action.name);
             authorize_action(authorizer, identity, action)
         }
-        Target::NonResource(NonResource::Health(_)) => Ok(String::new()),
+        Target::NonResource(NonResource::Health(asked)) if asked.is_of_all() => Ok(String::new()),
         Target::Delegated(Delegated { delegate, resource: Some(path), .. }) => {
             authorize_action(authorizer, identity, delegated(&delegate.group, path))
         }

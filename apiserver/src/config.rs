@@ -1,6 +1,7 @@
 //! What a server needs to know, however it came to know it (flags, or a test's wishes).
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
@@ -8,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use clap::ValueEnum;
 use component::network::Networks;
 use ipnet::{IpNet, Ipv4Net};
 use listwatch::Announcements;
@@ -57,15 +59,31 @@ pub struct Config {
     pub denies_external_ips: bool,
     /// Who is told of requests.
     pub audit: Option<Arc<Audit>>,
-    /// Whether pods need a service account that exists, whose token they get (Kubernetes: the admission plugin
-    /// `ServiceAccount`). That takes a controller-manager, which makes the account `default` of each namespace.
-    pub service_accounts: bool,
+    /// Parts of admission that are left out: those at first that take a controller-manager, which makes the account `default`
+    /// of each namespace, and finds nodes ready.
+    pub left_out: BTreeSet<AdmissionPlugin>,
     /// Who vouches for people; without any nobody does but the CA.
     pub oidc: Vec<OidcProvider>,
     /// Who is asked whose tokens are that nobody here knows.
     pub token_webhook: Option<TokenWebhook>,
     /// Tokens of service accounts; by default with a key that is gone with this value.
     pub tokens: Tokens,
+}
+
+/// A part of admission that can be left out, as Kubernetes calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum AdmissionPlugin {
+    /// Pods stay on silent and unready nodes for 300 s, if they say nothing of it.
+    DefaultTolerationSeconds,
+    /// Pods are held to what their namespace says.
+    PodSecurity,
+    /// Pods have the priority of their class.
+    Priority,
+    /// Pods need a service account that exists, whose token they get.
+    ServiceAccount,
+    /// New nodes take no pods until they are found ready.
+    TaintNodesByCondition,
 }
 
 impl Config {
@@ -104,7 +122,8 @@ impl Config {
             request_header: None,
             denies_external_ips: false,
             audit: None,
-            service_accounts: false,
+            left_out: [AdmissionPlugin::ServiceAccount, AdmissionPlugin::TaintNodesByCondition]
+                .into(),
             oidc: Vec::new(),
             token_webhook: None,
             tokens,

@@ -28,7 +28,7 @@ use store::{
 use tokio::net::TcpListener;
 
 use crate::{
-    ApiServer, Config, Encrypted, Identity, PortRange, kubebuilder_assets,
+    AdmissionPlugin, ApiServer, Config, Encrypted, Identity, PortRange, kubebuilder_assets,
     pki::{AuthorityFiles, Pki, TlsFiles},
 };
 
@@ -157,20 +157,13 @@ struct ServeFlags {
     /// What is asked about requests beside the usual: DenyServiceExternalIPs, by which no Service gets an external IP
     #[arg(long, value_enum, value_delimiter = ',')]
     enable_admission_plugins: Vec<Extra>,
-    /// What is not asked about requests: ServiceAccount, by which pods need a service account that exists, whose token
-    /// they get; without a controller-manager nobody makes the usual one
-    #[arg(long, value_enum, value_delimiter = ',')]
-    disable_admission_plugins: Vec<Plugin>,
+    /// What is not asked about requests. Without a controller-manager, nobody makes the service accounts that
+    /// ServiceAccount wants, and nobody finds nodes ready that TaintNodesByCondition keeps pods from
+    #[arg(long, value_enum, value_name = "NAME,…", value_delimiter = ',')]
+    disable_admission_plugins: Vec<AdmissionPlugin>,
     /// Directory to write the kubeconfigs of the control plane to
     #[arg(long, default_value = "/etc/minik8s")]
     kubeconfig_dir: PathBuf,
-}
-
-/// A part of admission that can be left out, as Kubernetes calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Plugin {
-    #[value(name = "ServiceAccount")]
-    ServiceAccount,
 }
 
 /// Encryption at rest.
@@ -354,7 +347,7 @@ async fn serve(
         request_limits: flags.requests.limits()?,
         request_timeout: flags.requests.timeout(),
         shutdown_delay: flags.requests.shutdown_delay(),
-        service_accounts: !flags.disable_admission_plugins.contains(&Plugin::ServiceAccount),
+        left_out: flags.disable_admission_plugins.iter().copied().collect(),
         denies_external_ips: flags
             .enable_admission_plugins
             .contains(&Extra::DenyServiceExternalIps),

@@ -57,6 +57,11 @@ impl HealthRequest {
         }
     }
 
+    /// Whether it is about how the server is as a whole.
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.check.is_none()
+    }
+
     /// The checks that are asked for; 404 for one that there isn't.
     fn checks(&self) -> Result<Vec<Check>, ApiError> {
         // A server that stops is alive: it is to finish its work, not to be restarted.
@@ -75,7 +80,7 @@ impl HealthRequest {
     }
 }
 
-/// Answers it: `ok`, or a line for each check.
+/// Answers it: `ok`, or a line for each check. Anybody may ask: what is wrong is told in the log.
 pub(crate) async fn report(
     storage: &Storage,
     is_stopping: bool,
@@ -88,7 +93,8 @@ pub(crate) async fn report(
             None => report += &format!("[+]{name} ok\n"),
             Some(why) => {
                 is_well = false;
-                report += &format!("[-]{name} failed: {why}\n");
+                tracing::info!(check = name, why, endpoint = asked.endpoint, "not well");
+                report += &format!("[-]{name} failed: reason withheld\n");
             }
         }
     }

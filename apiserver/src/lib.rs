@@ -84,7 +84,7 @@ mod websocket;
 
 pub use audit::{Audit, Batches, LogFile, PolicyError, Truncation, TruncationError};
 pub use catalogue::CatalogueError;
-pub use config::{Config, PortRange, RequestLimits};
+pub use config::{AdmissionPlugin, Config, PortRange, RequestLimits};
 pub use duties::DutyError;
 pub use encryption::{ConfigurationError as EncryptionError, Encrypted};
 pub use envtest::stand_in;

@@ -32,19 +32,19 @@ impl Query {
         self.0.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Of a parameter given twice, the last counts.
-    fn last(&self, name: &str) -> Option<&str> {
-        self.all(name).last().map(String::as_str)
+    /// Of a parameter given twice, the first counts, as with servers in Go, to which requests may be led on.
+    fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).first().map(String::as_str)
     }
 
     /// A parameter that is given and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.last(name).filter(|v| !v.is_empty())
+        self.first(name).filter(|v| !v.is_empty())
     }
 
     /// Whether a parameter is set to something true.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        matches!(self.last(name), Some("" | "1" | "t" | "true" | "True"))
+        matches!(self.first(name), Some("" | "1" | "t" | "true" | "True"))
     }
 
     /// A parameter as a number or the like.
@@ -174,6 +174,13 @@ mod tests {
     fn check(query: &str, expected: Option<ReadAt>) {
         let query = Query::of(&format!("/x?{query}").parse().unwrap()).unwrap();
         assert_eq!(read_at(&query).ok(), expected, "{query:?}");
+    }
+
+    /// A server in Go to which the request is led on would show what nobody was asked about.
+    #[test]
+    fn of_a_parameter_that_is_given_twice_the_first_counts() {
+        let query = Query::of(&"/x?a=1&a=2&b".parse().unwrap()).unwrap();
+        assert_eq!((query.get("a"), query.all("a").len(), query.flag("b")), (Some("1"), 2, true));
     }
 
     #[test]

@@ -14,18 +14,15 @@ use serde_json::Value;
 use super::{Attributes, Operation};
 use crate::{catalogue::Catalogue, objects::Objects, storage::Address};
 
-/// Kinds about whose objects nobody is asked, or nobody could get rid of one who refuses everything.
-const EXEMPT: (&str, [&str; 6]) = (
-    "admissionregistration.k8s.io",
-    [
-        "mutatingadmissionpolicies",
-        "mutatingadmissionpolicybindings",
-        "mutatingwebhookconfigurations",
-        "validatingadmissionpolicies",
-        "validatingadmissionpolicybindings",
-        "validatingwebhookconfigurations",
-    ],
-);
+/// Kinds about whose objects neither webhooks nor policies are asked, or nobody could get rid of one who refuses everything.
+const POLICIES: [&str; 4] = [
+    "mutatingadmissionpolicies",
+    "mutatingadmissionpolicybindings",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+];
+/// The same, of webhooks.
+const WEBHOOKS: [&str; 2] = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
 
 /// What somebody wants to hear of.
 #[derive(Debug, Default)]
@@ -172,12 +169,23 @@ impl Criteria {
     }
 }
 
-/// Whether nobody is asked. The server's own writes are the other exemption: it makes its namespaces and endpoints before it
-/// serves anybody, so that a webhook that is down would keep it from starting, and with it whoever could remove the webhook.
-pub(super) fn is_exempt(attributes: &Attributes<'_>) -> bool {
-    let (names, (group, plurals)) = (&attributes.at.def.names, EXEMPT);
-    let is_own = names.group == group && plurals.contains(&names.plural.as_str());
-    is_own || attributes.identity.is_server()
+/// Whether no webhook is asked. The server's own writes are the other exemption: it makes its namespaces and endpoints before
+/// it serves anybody, so that a webhook that is down would keep it from starting, and with it whoever could remove the webhook.
+pub(super) fn is_exempt_from_webhooks(attributes: &Attributes<'_>) -> bool {
+    let is_one = is_one(attributes, &POLICIES) || is_one(attributes, &WEBHOOKS);
+    is_one || attributes.identity.is_server()
+}
+
+/// Whether no policy is asked: webhooks are theirs to protect, and reviews would take with them whoever has to ask who
+/// somebody is and what it may do (Kubernetes: `pkg/kubeapiserver/admission/exclusion`).
+pub(super) fn is_exempt_from_policies(attributes: &Attributes<'_>) -> bool {
+    let reviews = attributes.at.def.is_review;
+    is_one(attributes, &POLICIES) || reviews || attributes.identity.is_server()
+}
+
+fn is_one(attributes: &Attributes<'_>, plurals: &[&str]) -> bool {
+    let names = &attributes.at.def.names;
+    names.group == "admissionregistration.k8s.io" && plurals.contains(&names.plural.as_str())
 }
 
 fn without_names(rule: RuleWithOperations) -> NamedRuleWithOperations {

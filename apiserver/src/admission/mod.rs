@@ -10,6 +10,7 @@ mod conditions;
 mod default_class;
 mod default_ingress_class;
 mod default_storage_class;
+mod default_toleration_seconds;
 mod deny_service_external_ips;
 mod device_admin_access;
 mod feedback;
@@ -19,7 +20,9 @@ mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod plugin;
+mod pod_security;
 mod policy;
+mod priority;
 mod repair;
 mod request;
 mod resource_quota;
@@ -30,21 +33,16 @@ mod service_account;
 mod service_cluster_ip;
 mod service_node_port;
 mod service_ranges;
+mod standard;
 mod storage_protection;
+mod taint_nodes_by_condition;
 mod variables;
 mod webhook;
-
-use std::sync::Arc;
 
 use api_machinery::ApiError;
 use registry::AnyObject;
 
-use crate::{
-    authorizer::Authorizer,
-    catalogue::InForce,
-    config::Config,
-    storage::{Address, Storage},
-};
+use crate::storage::{Address, Storage};
 
 pub(crate) use admitted::Admitted;
 pub(crate) use claims::renew as renew_claims;
@@ -58,92 +56,6 @@ pub(crate) use service_ranges::{DEFAULT as DEFAULT_SERVICE_RANGE, known as known
 pub(crate) struct Admission(pub(crate) Vec<Box<dyn Plugin>>);
 
 impl Admission {
-    /// Every plugin, in the order in which they are asked.
-    pub(crate) fn standard(
-        storage: &Arc<Storage>,
-        catalogue: &InForce,
-        authorizer: &Arc<Authorizer>,
-        config: &Config,
-    ) -> Self {
-        let service_account = || service_account::ServiceAccount {
-            catalogue: catalogue.clone(),
-            storage: storage.clone(),
-            must_exist: config.service_accounts,
-        };
-        let limit_ranger =
-            || limit_ranger::LimitRanger { catalogue: catalogue.clone(), storage: storage.clone() };
-        let own = || -> Vec<Box<dyn Plugin>> {
-            vec![Box::new(limit_ranger()), Box::new(service_account())]
-        };
-        let mutating_policies = |reinvoked| {
-            let (catalogue, storage) = (catalogue.clone(), storage.clone());
-            policy::MutatingPolicies::new(catalogue, storage, authorizer.clone(), reinvoked)
-        };
-        let validating_policies =
-            policy::ValidatingPolicies::new(catalogue.clone(), storage.clone(), authorizer.clone());
-        let param_rights =
-            policy::ParamRights::new(catalogue.clone(), storage.clone(), authorizer.clone());
-        let mut reinvoked = own();
-        reinvoked.push(Box::new(mutating_policies(None)));
-        let webhooks = webhook::Webhooks::new(
-            catalogue.clone(),
-            storage.clone(),
-            authorizer.clone(),
-            reinvoked,
-        );
-        let mut plugins: Vec<Box<dyn Plugin>> = vec![
-            Box::new(namespace_lifecycle::NamespaceLifecycle { storage: storage.clone() }),
-            Box::new(node_restriction::NodeRestriction {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-                authorizer: authorizer.clone(),
-                audiences: config.tokens.audiences().to_vec(),
-            }),
-            Box::new(limit_ranger()),
-            Box::new(service_account()),
-            Box::new(role_escalation::RoleEscalation { authorizer: authorizer.clone() }),
-            Box::new(param_rights),
-            Box::new(gpu_job_sources::GpuJobSources { authorizer: authorizer.clone() }),
-            Box::new(scheduler_strategy::SchedulerStrategy),
-            Box::new(runtime_class::RuntimeClasses {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-            }),
-            Box::new(storage_protection::StorageProtection),
-            Box::new(default_storage_class::DefaultStorageClass {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-            }),
-            Box::new(default_ingress_class::DefaultIngressClass {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-            }),
-            Box::new(mutating_policies(Some(own()))),
-            Box::new(validating_policies),
-            Box::new(webhooks),
-            // After the webhooks, which must not say who asks.
-            Box::new(certificate_signing::CertificateSigning { authorizer: authorizer.clone() }),
-            Box::new(device_admin_access::DeviceAdminAccess {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-            }),
-            Box::new(service_cluster_ip::ServiceClusterIp {
-                catalogue: catalogue.clone(),
-                storage: storage.clone(),
-                own: config.service_cidr,
-            }),
-            Box::new(service_node_port::ServiceNodePort {
-                storage: storage.clone(),
-                range: config.node_ports,
-            }),
-            Box::new(resource_quota::ResourceQuotas::new(catalogue.clone(), storage.clone())),
-        ];
-        if config.denies_external_ips {
-            plugins.insert(0, Box::new(deny_service_external_ips::DenyServiceExternalIps));
-        }
-        Self(plugins)
-    }
-
     /// Lets every plugin change an object; what was claimed so far is given back if one refuses.
     pub(crate) async fn mutate(
         &self,

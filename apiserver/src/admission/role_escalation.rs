@@ -70,10 +70,12 @@ impl RoleEscalation {
         self.confirm(attributes, rules.unwrap_or_default())
     }
 
-    /// It could gather any rule.
+    /// It could gather any rule, or give up those that others gathered.
     fn aggregation(&self, attributes: &Attributes<'_>, role: &ClusterRole) -> Result<(), ApiError> {
         let at = attributes.at;
-        if role.aggregation_rule.is_none()
+        let gathers = |role: &ClusterRole| role.aggregation_rule.is_some();
+        let gathered = attributes.old.and_then(AnyObject::get::<ClusterRole>).is_some_and(gathers);
+        if !gathers(role) && !gathered
             || self.may(attributes, "escalate", &at.def.names.plural, at.name)
         {
             return Ok(());

@@ -206,6 +206,45 @@ mod tests {
         assert_eq!(verbs, [json!(["get", "list", "watch"])]);
     }
 
+    /// A line of `rights.txt`: a role, and a rule that it has with Kubernetes.
+    fn right(line: &str) -> (&str, PolicyRule) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [role, group, what, name, verbs] = words[..] else { panic!("{line}") };
+        let list = |words: &str| words.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let verbs = list(verbs);
+        if group == "path" {
+            return (
+                role,
+                PolicyRule { non_resource_urls: Some(list(what)), verbs, ..PolicyRule::default() },
+            );
+        }
+        let groups = vec![if group == "core" { String::new() } else { group.to_owned() }];
+        let names = (name != "-").then(|| list(name));
+        let (api_groups, resources) = (Some(groups), Some(list(what)));
+        let rule = PolicyRule {
+            api_groups,
+            resources,
+            resource_names: names,
+            verbs,
+            ..PolicyRule::default()
+        };
+        (role, rule)
+    }
+
+    #[test]
+    fn roles_give_what_they_give_with_kubernetes() {
+        let all = wanted().unwrap();
+        let lines = include_str!("rights.txt").lines().filter(|line| !line.starts_with('#'));
+        for line in lines {
+            let (name, right) = right(line);
+            let role = all.iter().find(|it| is_role(it) && it["metadata"]["name"] == name);
+            let role = role.unwrap_or_else(|| panic!("no role {name}"));
+            let held: Vec<PolicyRule> = list(&role["rules"]).unwrap();
+            let missing = rbac::missing(&held.iter().collect::<Vec<_>>(), &[right]);
+            assert!(missing.is_empty(), "{name} lacks {missing:?}");
+        }
+    }
+
     #[test]
     fn a_role_of_others_is_not_told_its_rules() {
         for object in wanted().unwrap() {

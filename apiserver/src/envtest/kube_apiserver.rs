@@ -2,13 +2,14 @@
 
 use std::{env, path::Path, process::ExitCode};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, ValueEnum};
 
 use super::{
     etcd,
     line::{Line, Meaning, translate},
 };
 use crate::{
+    AdmissionPlugin,
     flags::{Flags, main as serve},
     kubebuilder_assets::KUBE_APISERVER,
 };
@@ -46,10 +47,13 @@ fn meaning(name: &str, value: &str) -> Meaning {
             ])
         }
         "service-cluster-ip-range" => one("service-cidr", value),
-        "disable-admission-plugins" => match value.split(',').any(|it| it == "ServiceAccount") {
-            true => one(name, "ServiceAccount"),
-            false => Meaning::Nothing,
-        },
+        "disable-admission-plugins" => {
+            let known = value.split(',').filter(|it| AdmissionPlugin::from_str(it, false).is_ok());
+            match known.collect::<Vec<_>>().join(",") {
+                known if known.is_empty() => Meaning::Nothing,
+                known => one(name, &known),
+            }
+        }
         "authorization-mode" if value.split(',').any(|it| it == "RBAC") => {
             Meaning::Other(Vec::new())
         }
@@ -123,7 +127,7 @@ mod tests {
             "a=1",
             "--watch-cache",
             "--authorization-mode=AlwaysAllow",
-            "--disable-admission-plugins=Priority",
+            "--disable-admission-plugins=PodNodeSelector",
             "--advertise-address=127.0.0.1",
         ];
         let (words, ignored) = of(&given);

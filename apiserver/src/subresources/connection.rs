@@ -21,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 use super::kubelet;
 use crate::{
     admission::{Attributes, Operation},
+    authorization::authorize_action,
     call::Call,
+    rbac::Action,
+    request::Verb,
     respond::{self, Response},
     state::State,
     storage::Address,
@@ -50,6 +53,7 @@ const STREAMS: [(&str, &str); 4] =
 pub(crate) async fn open(state: &State, call: &Call) -> Result<Response, ApiError> {
     let at = call.address()?;
     admit(state, call, at).await?;
+    authorize_creation(state, call)?;
     let pod = state.storage.get(at).await?.object;
     let namespace = at.namespace.unwrap_or_default();
     let path = match call.info.subresource {
@@ -89,6 +93,14 @@ async fn admit(state: &State, call: &Call, at: Address<'_>) -> Result<(), ApiErr
     let attributes = call.attributes(Operation::Connect, at, "", None);
     let attributes = Attributes { options: Some(&options), ..attributes };
     state.admission.admit(&state.storage, &attributes, None).await
+}
+
+/// Who comes by WebSocket, and so with GET, needs the right to create all the same: who may but read opens nothing
+/// (Kubernetes: `pkg/registry/core/pod/rest/authorize.go`).
+fn authorize_creation(state: &State, call: &Call) -> Result<(), ApiError> {
+    let verb = Verb::Create.as_str();
+    let action = Action { verb, ..Action::from(&call.info) };
+    authorize_action(&state.authorizer, &call.identity, action).map(drop)
 }
 
 /// The query as an object, as admission knows it.

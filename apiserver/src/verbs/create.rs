@@ -33,8 +33,21 @@ pub(super) async fn create(state: &State, call: &Call) -> Result<Response, ApiEr
         Some(Subresource::Eviction) => eviction::evict(state, call, object, &warnings).await,
         Some(Subresource::Token) => token::create(state, call, object, &warnings).await,
         _ if call.info.def.is_review => reviews::create(state, call, object, &warnings).await,
-        _ => store(state, call, Given { object, warnings, managers: None }).await,
+        _ => {
+            names_no_version(&object)?;
+            store(state, call, Given { object, warnings, managers: None }).await
+        }
     }
+}
+
+/// A version is of an object that is there (Kubernetes: `ErrResourceVersionSetOnCreate`, which it answers with 500).
+fn names_no_version(object: &AnyObject) -> Result<(), ApiError> {
+    let version = object.metadata().resource_version.as_deref().unwrap_or_default();
+    if version.parse().is_ok_and(|version: u64| version != 0) {
+        let why = "resourceVersion should not be set on objects to be created";
+        return Err(ApiError::bad_request(why));
+    }
+    Ok(())
 }
 
 /// Creates this object.

@@ -52,7 +52,7 @@ pub(crate) async fn perform(state: &Arc<State>, call: &Call) -> Result<Response,
             framed(call, &state.shutdown, framing, changes).await
         }
         Verb::Create => create::create(state, call).await,
-        Verb::Update => update::update(path, objects, call).await,
+        Verb::Update => update::update(state, call).await,
         Verb::Patch if call.applies() => apply::apply(state, call).await,
         Verb::Patch => patch::patch(path, objects, call).await,
         Verb::Delete => delete::delete(path, call).await,

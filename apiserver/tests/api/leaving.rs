@@ -40,7 +40,7 @@ async fn a_server_that_is_to_stop_serves_on_and_is_not_ready_meanwhile() {
     stop.cancel();
     api.until("/readyz", 500).await;
     let why = api.get("/readyz").await.text;
-    assert!(why.contains("[-]shutdown failed: the server is stopping"), "{why}");
+    assert!(why.contains("[-]shutdown failed: reason withheld"), "{why}");
     assert_eq!(api.get("/livez").await.code, 200);
     wait::until("the endpoint goes", async || {
         match api.get(ENDPOINTS).await.ok()["subsets"][0]["addresses"].as_array() {

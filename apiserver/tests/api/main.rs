@@ -38,6 +38,8 @@ mod openapi;
 mod outages;
 mod parameters;
 mod patching;
+mod pod_defaults;
+mod pod_security;
 mod pods;
 mod policies;
 mod proxying;

@@ -1,5 +1,7 @@
 //! The subresources of pods.
 
+use std::collections::BTreeSet;
+
 use apiserver::Config;
 use serde_json::json;
 
@@ -40,7 +42,7 @@ const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 
 #[tokio::test]
 async fn a_pod_gets_the_token_and_the_pull_secrets_of_an_account_that_exists() {
-    let api = Api::with(Config { service_accounts: true, ..Config::default() }).await;
+    let api = Api::with(Config { left_out: BTreeSet::new(), ..Config::default() }).await;
     let named = |name: &str, account: &str| {
         let mut pod = pod(name);
         pod["spec"]["serviceAccountName"] = account.into();
@@ -68,7 +70,7 @@ async fn a_pod_gets_the_token_and_the_pull_secrets_of_an_account_that_exists() {
 
 #[tokio::test]
 async fn a_pod_waits_a_moment_for_the_usual_account_of_a_new_namespace() {
-    let api = Api::with(Config { service_accounts: true, ..Config::default() }).await;
+    let api = Api::with(Config { left_out: BTreeSet::new(), ..Config::default() }).await;
     let pod = pod("p");
     let (made, account) = tokio::join!(api.post(PODS, &pod), async {
         // It has been looked for in vain when this is made.

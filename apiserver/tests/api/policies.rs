@@ -29,6 +29,23 @@ fn map(name: &str, data: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn a_policy_is_asked_about_webhooks_and_not_about_reviews() {
+    let api = Api::start().await;
+    let all = json!({"resourceRules": [{
+        "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["*"],
+    }]});
+    let never = json!([{"expression": "false", "message": "never"}]);
+    let spec = json!({"matchConstraints": all, "validations": never});
+    put(&api, "validating", "none", spec, json!({"validationActions": ["Deny"]})).await;
+    let asked = json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods"}}});
+    api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &asked).await.ok();
+    let token = json!({"spec": {"token": "x"}});
+    api.post("/apis/authentication.k8s.io/v1/tokenreviews", &token).await.ok();
+    let webhooks = format!("{GROUP}/validatingwebhookconfigurations");
+    api.post(&webhooks, &json!({"metadata": {"name": "w"}})).await.fails(422, "Invalid");
+}
+
+#[tokio::test]
 async fn a_validating_policy_refuses_what_its_expressions_do_not_hold_for() {
     let api = Api::start().await;
     let spec = json!({

@@ -101,6 +101,35 @@ async fn everybody_sees_what_is_served_and_only_health_needs_no_name() {
     };
     let codes = (nobody("/readyz").await, nobody("/version").await, nobody("/apis").await);
     assert_eq!(codes, (200, 200, 403));
+    // What of it is not well is not everybody's.
+    assert_eq!(nobody("/readyz/etcd").await, 403);
+}
+
+#[tokio::test]
+async fn who_may_but_read_opens_no_connection_into_a_pod() {
+    let all = ["pods/attach", "pods/exec", "pods/portforward"];
+    let api = with(json!([rule(&all, &["get"])])).await;
+    for connection in all {
+        let path = format!("{PODS}/p/{}", connection.trim_start_matches("pods/"));
+        let message = as_jane(&api, "GET", &path, &Value::Null).await.fails(403, "Forbidden");
+        let why = format!("User \"jane\" cannot create resource {connection:?}");
+        assert!(message.contains(&why), "{message}");
+    }
+    let api = with(json!([rule(&all, &["create", "get"])])).await;
+    as_jane(&api, "GET", &format!("{PODS}/p/exec"), &Value::Null).await.fails(404, "NotFound");
+}
+
+#[tokio::test]
+async fn who_may_but_update_creates_nothing_by_put() {
+    let api = with(json!([rule(&["limitranges"], &["update"])])).await;
+    let (path, object) = (
+        "/api/v1/namespaces/default/limitranges/a",
+        json!({"metadata": {"name": "a"}, "spec": {"limits": []}}),
+    );
+    let message = as_jane(&api, "PUT", path, &object).await.fails(403, "Forbidden");
+    assert!(message.contains("User \"jane\" cannot create resource \"limitranges\""), "{message}");
+    assert_eq!(api.put(path, &object).await.code, 201);
+    as_jane(&api, "PUT", path, &object).await.ok();
 }
 
 #[tokio::test]

@@ -286,3 +286,26 @@ async fn a_read_does_not_wait_for_a_body() {
     let request = Request::get(CONFIG_MAPS).body(body).unwrap();
     Answer::of(api.request(request).await).await.ok();
 }
+
+#[tokio::test]
+async fn what_others_may_have_written_is_not_replaced_by_who_does_not_say_which_version() {
+    let api = Api::start().await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    let (path, lease) = (format!("{leases}/a"), json!({"metadata": {"name": "a"}}));
+    let created = api.put(&path, &lease).await;
+    assert_eq!(created.code, 201, "{created:?}");
+    let message = api.put(&path, &lease).await.fails(422, "Invalid");
+    let why = "leases.coordination.k8s.io \"a\" is invalid: metadata.resourceVersion: Invalid value: 0x0: \
+               must be specified for an update";
+    assert_eq!(message, why);
+    api.put(&path, &created.json()).await.ok();
+    // Of other kinds the last word counts, and PUT makes none.
+    let (path, map) = (format!("{CONFIG_MAPS}/a"), json!({"metadata": {"name": "a"}}));
+    api.put(&path, &map).await.fails(404, "NotFound");
+    let created = api.post(CONFIG_MAPS, &map).await.ok();
+    api.put(&path, &map).await.ok();
+    let mut again = created;
+    again["metadata"]["name"] = "b".into();
+    let message = api.post(CONFIG_MAPS, &again).await.fails(400, "BadRequest");
+    assert_eq!(message, "resourceVersion should not be set on objects to be created");
+}

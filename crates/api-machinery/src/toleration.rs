@@ -3,6 +3,9 @@
 
 use api_types::api::core::v1::{Taint, Toleration};
 
+/// For how many seconds pods stay on a silent or unready node if they say nothing about it.
+pub const USUAL_SECONDS: i64 = 300;
+
 /// The first toleration that accepts the taint, if any.
 pub fn toleration_of<'a>(tolerations: &'a [Toleration], taint: &Taint) -> Option<&'a Toleration> {
     tolerations.iter().find(|toleration| tolerates(toleration, taint))

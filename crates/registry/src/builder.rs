@@ -29,6 +29,8 @@ pub struct Builder<K, S> {
     trigger: &'static str,
     is_review: bool,
     is_computed: bool,
+    replaces_by_version: bool,
+    is_created_by_put: bool,
     conversion: Option<Box<dyn Conversion>>,
     collection: Option<&'static str>,
     strategy: S,
@@ -58,6 +60,8 @@ where
         trigger: "metadata.name",
         is_review: false,
         is_computed: false,
+        replaces_by_version: false,
+        is_created_by_put: false,
         conversion: None,
         collection: None,
         strategy,
@@ -121,6 +125,18 @@ where
     /// singular of their own.
     pub fn computed(mut self) -> Self {
         self.is_computed = true;
+        self
+    }
+
+    /// Objects that are replaced only by who says which version.
+    pub fn replaced_by_version(mut self) -> Self {
+        self.replaces_by_version = true;
+        self
+    }
+
+    /// Objects that a PUT creates.
+    pub fn created_by_put(mut self) -> Self {
+        self.is_created_by_put = true;
         self
     }
 
@@ -204,6 +220,8 @@ where
             scale: ScalePaths::default(),
             is_review: this.is_review,
             is_computed: this.is_computed,
+            replaces_by_version: this.replaces_by_version,
+            is_created_by_put: this.is_created_by_put,
             is_served: true,
             shapes: OnceLock::new(),
             deprecation_warning: None,

@@ -44,6 +44,10 @@ pub struct ResourceDef {
     pub is_review: bool,
     /// Whether its objects are made when they are read, and not kept.
     pub is_computed: bool,
+    /// Whether who replaces an object has to say which version of it (Kubernetes: `AllowUnconditionalUpdate`).
+    pub replaces_by_version: bool,
+    /// Whether who replaces an object that is not there creates it (Kubernetes: `AllowCreateOnUpdate`).
+    pub is_created_by_put: bool,
     /// Whether clients may ask for it; others are there for what is stored in them.
     pub is_served: bool,
     /// What whoever asks for this version is told.

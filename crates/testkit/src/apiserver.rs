@@ -60,7 +60,9 @@ impl Apiserver {
             arguments.push(format!("--data-dir={folder}/data"));
             arguments.push(format!("--kubeconfig-dir={folder}"));
             // No controller-manager makes accounts.
-            arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+            arguments.push(
+                "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
+            );
             if let Some(endpoint) = etcd {
                 arguments.push("--store=etcd".to_owned());
                 arguments.push(format!("--etcd-servers={endpoint}"));

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     admission::{
         Attributes, Claim, Operation, Plugin, changed,
-        matching::{Seen, is_exempt},
+        matching::{Seen, is_exempt_from_policies},
     },
     authorizer::Authorizer,
     catalogue::InForce,
@@ -100,7 +100,7 @@ impl Plugin for MutatingPolicies {
         let policies = self.configured.policies(&self.surroundings.storage);
         let changes = matches!(attributes.operation, Operation::Create | Operation::Update);
         if let Some(object) = object.filter(|_| changes && !policies.is_empty())
-            && !is_exempt(attributes)
+            && !is_exempt_from_policies(attributes)
         {
             Box::pin(self.change(&policies, attributes, object)).await?;
         }

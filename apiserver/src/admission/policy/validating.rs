@@ -19,7 +19,7 @@ use super::{
     invocation::{self, Surroundings},
 };
 use crate::{
-    admission::{Attributes, Plugin, matching::is_exempt},
+    admission::{Attributes, Plugin, matching::is_exempt_from_policies},
     authorizer::Authorizer,
     catalogue::InForce,
     storage::Storage,
@@ -134,7 +134,7 @@ impl Plugin for ValidatingPolicies {
         object: Option<&AnyObject>,
     ) -> Result<(), ApiError> {
         let policies = self.configured.policies(&self.surroundings.storage);
-        if policies.is_empty() || is_exempt(attributes) {
+        if policies.is_empty() || is_exempt_from_policies(attributes) {
             return Ok(());
         }
         Box::pin(self.ask(&policies, attributes, object)).await

@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     Attributes, Claim, Plugin, changed,
-    matching::{Seen, is_exempt},
+    matching::{Seen, is_exempt_from_webhooks},
     variables,
 };
 use crate::{
@@ -51,7 +51,7 @@ impl Plugin for Webhooks {
         object: Option<&mut AnyObject>,
     ) -> Result<Vec<Claim>, ApiError> {
         let hooks = self.configured.mutating(&self.storage);
-        if !hooks.is_empty() && !is_exempt(attributes) {
+        if !hooks.is_empty() && !is_exempt_from_webhooks(attributes) {
             Box::pin(self.mutate_by(&hooks, attributes, object)).await?;
         }
         Ok(Vec::new())
@@ -63,7 +63,7 @@ impl Plugin for Webhooks {
         object: Option<&AnyObject>,
     ) -> Result<(), ApiError> {
         let hooks = self.configured.validating(&self.storage);
-        if hooks.is_empty() || is_exempt(attributes) {
+        if hooks.is_empty() || is_exempt_from_webhooks(attributes) {
             return Ok(());
         }
         Box::pin(self.validate_by(&hooks, attributes, object)).await

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use api_machinery::toleration::toleration_of;
+use api_machinery::toleration::{USUAL_SECONDS, toleration_of};
 use api_types::api::core::v1::{Pod, Taint, Toleration};
 
 use crate::nodes::{NOT_READY, UNREACHABLE};
 
-/// For how long pods stay on a silent or unready node if they say nothing about it.
-const USUAL: Duration = Duration::from_secs(300);
+const USUAL: Duration = Duration::from_secs(USUAL_SECONDS.unsigned_abs());
 
 /// How long a pod may stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +35,20 @@ pub(crate) fn stay(pod: &Pod, taints: &[(Taint, Duration)], at_once: bool) -> St
 /// For how long the pod tolerates the taint; `None` is for ever. What the pod says itself counts; what it
 /// says of less than nothing is nothing.
 fn tolerated(tolerations: &[Toleration], taint: &Taint, at_once: bool) -> Option<Duration> {
-    if let Some(toleration) = toleration_of(tolerations, taint) {
+    if let Some(toleration) = toleration_of(tolerations, taint).filter(|it| !is_admissions(it)) {
         let seconds = toleration.toleration_seconds?;
         return Some(Duration::from_secs(seconds.try_into().unwrap_or_default()));
     }
     let key = taint.key.as_str();
     let usual = key == NOT_READY || (key == UNREACHABLE && !at_once);
     Some(if usual { USUAL } else { Duration::ZERO })
+}
+
+/// Whether it is as admission gives it to pods that say nothing (`DefaultTolerationSeconds`).
+fn is_admissions(toleration: &Toleration) -> bool {
+    let key = toleration.key.as_deref();
+    toleration.toleration_seconds == Some(USUAL_SECONDS)
+        && (key == Some(NOT_READY) || key == Some(UNREACHABLE))
 }
 
 #[cfg(test)]
@@ -83,13 +89,22 @@ mod tests {
     fn what_pods_say_themselves_is_kept_in_any_case() {
         for at_once in [false, true] {
             check(tolerates(UNREACHABLE, json!(null)), UNREACHABLE, at_once, Stay::Forever);
-            check(tolerates(UNREACHABLE, json!(300)), UNREACHABLE, at_once, REST);
             check(json!([{"operator": "Exists"}]), UNREACHABLE, at_once, Stay::Forever);
             let minute = Stay::For(Duration::from_secs(60));
             check(tolerates(UNREACHABLE, json!(160)), UNREACHABLE, at_once, minute);
             check(tolerates(UNREACHABLE, json!(50)), UNREACHABLE, at_once, Stay::Not);
             check(tolerates(UNREACHABLE, json!(-1)), UNREACHABLE, at_once, Stay::Not);
         }
+    }
+
+    #[test]
+    fn what_admission_gave_a_pod_is_as_if_the_pod_said_nothing() {
+        for (key, at_once, expected) in
+            [(UNREACHABLE, false, REST), (UNREACHABLE, true, Stay::Not), (NOT_READY, true, REST)]
+        {
+            check(tolerates(key, json!(300)), key, at_once, expected);
+        }
+        check(tolerates("maintenance", json!(300)), "maintenance", true, REST);
     }
 
     #[test]

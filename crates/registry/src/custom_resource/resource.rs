@@ -106,6 +106,8 @@ impl CustomResource {
             scale: scale.unwrap_or_default(),
             is_review: false,
             is_computed: false,
+            replaces_by_version: true,
+            is_created_by_put: false,
             is_served,
             shapes: OnceLock::new(),
             deprecation_warning,

@@ -30,6 +30,7 @@ const MAX_ANNOTATION: usize = 5 * 1024;
 
 pub(crate) fn validating() -> ResourceDef {
     resource::<ValidatingAdmissionPolicy, _>(Validating)
+        .replaced_by_version()
         .categories(&["api-extensions"])
         .status(|policy, from| policy.status.clone_from(&from.status))
         .column("Validations", "integer", 0, |policy, _| {
@@ -43,6 +44,7 @@ pub(crate) fn validating() -> ResourceDef {
 
 pub(crate) fn mutating() -> ResourceDef {
     resource::<MutatingAdmissionPolicy, _>(Mutating)
+        .replaced_by_version()
         .categories(&["api-extensions"])
         .column("Mutations", "integer", 0, |policy, _| {
             json!(policy.spec.iter().flat_map(|it| it.mutations.iter().flatten()).count())

@@ -20,6 +20,7 @@ const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<APIService, _>(APIServiceStrategy)
+        .replaced_by_version()
         .categories(&["api-extensions"])
         .status_alone(|service, from| service.status.clone_from(&from.status))
         .column("Service", "string", 0, |it, _| json!(server(it)))

@@ -8,6 +8,8 @@ use crate::{ResourceDef, Strategy, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Lease, _>(LeaseStrategy)
+        .replaced_by_version()
+        .created_by_put()
         .column("Holder", "string", 0, |lease, _| {
             json!(rules::text(lease.spec.as_ref().and_then(|s| s.holder_identity.as_ref())))
         })

@@ -8,6 +8,7 @@ use crate::{ResourceDef, Strategy, cells, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Endpoints, _>(EndpointsStrategy)
+        .created_by_put()
         .short_names(&["ep"])
         .column("Endpoints", "string", 0, |endpoints, _| json!(shown(endpoints)))
         .build()

@@ -24,6 +24,7 @@ const CLAIM: &str = "PersistentVolumeClaim";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<LimitRange, _>(LimitRangeStrategy)
+        .created_by_put()
         .short_names(&["limits"])
         .only_own_columns()
         .column("Name", "string", 0, |range, _| json!(range.metadata.name))

@@ -26,7 +26,10 @@ const NAMES: [(&str, &str); 7] = [
 ];
 
 pub(crate) fn definition() -> ResourceDef {
-    let builder = resource::<Event, _>(EventStrategy).converted(Renamed).kept_at("core/events");
+    let builder = resource::<Event, _>(EventStrategy)
+        .created_by_put()
+        .converted(Renamed)
+        .kept_at("core/events");
     with_columns(builder, |event| Cow::Owned(of_core(event))).build()
 }
 

@@ -17,6 +17,8 @@ use crate::{
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<RuntimeClass, _>(RuntimeClassStrategy)
+        .replaced_by_version()
+        .created_by_put()
         .column("Handler", "string", 0, |class, _| json!(class.handler))
         .build()
 }

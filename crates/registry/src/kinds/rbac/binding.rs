@@ -15,6 +15,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<RoleBinding, _>(RoleBindingStrategy)
+        .created_by_put()
         .column("Role", "string", 0, |it, _| json!(role(&it.role_ref)))
         .age()
         .column("Users", "string", 1, |it, _| json!(named(it.subjects.as_deref(), "User")))
@@ -27,6 +28,7 @@ pub(crate) fn definition() -> ResourceDef {
 
 pub(crate) fn cluster_definition() -> ResourceDef {
     resource::<ClusterRoleBinding, _>(ClusterRoleBindingStrategy)
+        .created_by_put()
         .column("Role", "string", 0, |it, _| json!(role(&it.role_ref)))
         .age()
         .column("Users", "string", 1, |it, _| json!(named(it.subjects.as_deref(), "User")))

@@ -11,6 +11,7 @@ use crate::{NameRule, ResourceDef, Strategy, resource};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Role, _>(RoleStrategy)
+        .created_by_put()
         .only_own_columns()
         .column("Name", "string", 0, |role, _| json!(role.metadata.name))
         .column("Created At", "date", 0, |role, _| created(&role.metadata))
@@ -19,6 +20,7 @@ pub(crate) fn definition() -> ResourceDef {
 
 pub(crate) fn cluster_definition() -> ResourceDef {
     resource::<ClusterRole, _>(ClusterRoleStrategy)
+        .created_by_put()
         .only_own_columns()
         .column("Name", "string", 0, |role, _| json!(role.metadata.name))
         .column("Created At", "date", 0, |role, _| created(&role.metadata))

@@ -8,6 +8,7 @@ use crate::{ResourceDef, Strategy, label_selector, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<CSIStorageCapacity, _>(CapacityStrategy)
+        .replaced_by_version()
         .only_own_columns()
         .column("Name", "string", 0, |it, _| json!(it.metadata.name))
         .format("name")

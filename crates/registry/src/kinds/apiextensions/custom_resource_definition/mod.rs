@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<CustomResourceDefinition, _>(CustomResourceDefinitionStrategy)
+        .replaced_by_version()
         .short_names(&["crd", "crds"])
         .categories(&["api-extensions"])
         .status(|definition, from| definition.status.clone_from(&from.status))

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{Builder, KnownScope, Object, ResourceDef, Strategy, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
-    with_columns(resource::<Event, _>(EventStrategy), as_it_is).build()
+    with_columns(resource::<Event, _>(EventStrategy).created_by_put(), as_it_is).build()
 }
 
 fn as_it_is(event: &Event) -> Cow<'_, Event> {

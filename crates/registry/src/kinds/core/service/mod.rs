@@ -31,6 +31,7 @@ pub use self::{
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Service, _>(ServiceStrategy)
+        .created_by_put()
         .short_names(&["svc"])
         .categories(&["all"])
         .status(|service, from| service.status.clone_from(&from.status))
