@@ -24,16 +24,21 @@ const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 pub(super) enum Outcome {
     /// It is gone; this was its last state, and what it said of who manages its fields.
     Removed(Value, Option<Box<RawValue>>),
+    /// It could not be read, and is gone.
+    RemovedUnread,
     /// It is there until its grace period and its finalizers are over.
     Terminating(Value),
 }
 
 impl Outcome {
-    /// The object, as it was or is.
-    pub(super) fn into_object(self) -> Value {
+    /// The object, as it was or is, if that is known.
+    pub(super) fn into_object(self) -> Option<Value> {
         match self {
-            Self::Removed(object, managed_fields) => whole(object, managed_fields.as_deref()),
-            Self::Terminating(object) => object,
+            Self::Removed(object, managed_fields) => {
+                Some(whole(object, managed_fields.as_deref()))
+            }
+            Self::RemovedUnread => None,
+            Self::Terminating(object) => Some(object),
         }
     }
 }
@@ -42,10 +47,20 @@ impl Outcome {
 pub(super) async fn delete(path: WritePath<'_>, call: &Call) -> Result<Response, ApiError> {
     let options = options(call)?;
     let at = call.address()?;
+    let shown = |status, object: &Value| call.presentation.response(status, at.def, object);
     Ok(match delete_one(path, call, at, &options).await? {
-        Outcome::Removed(object, _) => respond::json(StatusCode::OK, &success(at, &object)),
-        Outcome::Terminating(object) => call.presentation.response(StatusCode::OK, at.def, &object),
+        Outcome::Terminating(object) => shown(terminating(&options), &object),
+        Outcome::Removed(object, managed_fields) if at.def.is_shown_when_deleted => {
+            shown(StatusCode::OK, &whole(object, managed_fields.as_deref()))
+        }
+        Outcome::Removed(object, _) => success(at, object["metadata"].get("uid")),
+        Outcome::RemovedUnread => success(at, None),
     })
+}
+
+/// That it is not gone yet is told by the code, too, to who has asked for its dependents in the old way.
+fn terminating(options: &DeleteOptions) -> StatusCode {
+    if options.orphan_dependents == Some(false) { StatusCode::ACCEPTED } else { StatusCode::OK }
 }
 
 /// The options in the body, completed by those in the query.
@@ -152,8 +167,7 @@ async fn remove_unread(
     let revision = path.storage.revision_of(at).await?;
     tracing::warn!(key = at.key(), "removing an object that can't be read");
     path.storage.remove(at, revision).await?;
-    let metadata = json!({ "name": at.name, "namespace": at.namespace });
-    Ok(Outcome::Removed(json!({ "metadata": metadata }), None))
+    Ok(Outcome::RemovedUnread)
 }
 
 async fn attempt(
@@ -195,13 +209,17 @@ async fn attempt(
     }
 }
 
-fn success(at: Address<'_>, object: &Value) -> Value {
+fn success(at: Address<'_>, uid: Option<&Value>) -> Response {
     let names = &at.def.names;
-    let mut details = json!({
-        "name": at.name, "kind": names.plural, "uid": object["metadata"]["uid"],
-    });
+    let mut details = json!({ "name": at.name, "kind": names.plural });
+    if let Some(uid) = uid {
+        details["uid"] = uid.clone();
+    }
     if !names.group.is_empty() {
         details["group"] = names.group.as_str().into();
     }
-    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    });
+    respond::json(StatusCode::OK, &status)
 }

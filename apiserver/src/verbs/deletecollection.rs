@@ -30,7 +30,7 @@ pub(super) async fn delete_collection(
         let (namespace, name) = (text("namespace"), text("name").unwrap_or_default());
         let at = Address { def, namespace, name };
         match delete::delete_one(path, call, at, &options).await {
-            Ok(outcome) => deleted.push(outcome.into_object()),
+            Ok(outcome) => deleted.extend(outcome.into_object()),
             Err(error) if error.code() == 404 => {}
             Err(error) => return Err(error),
         }

@@ -16,6 +16,37 @@ async fn an_object_that_nothing_holds_is_gone_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_is_the_answer_where_it_is_with_kubernetes() {
+    let api = Api::start().await;
+    let class = json!({"metadata": {"name": "a"}, "provisioner": "example.com/disks"});
+    let shown = [
+        ("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "a"}})),
+        ("/api/v1/namespaces/default/resourcequotas", json!({"metadata": {"name": "a"}, "spec": {}})),
+        ("/apis/storage.k8s.io/v1/storageclasses", class),
+        (PODS, pod("a")),
+    ];
+    for (collection, object) in shown {
+        let created = api.post(collection, &object).await.ok();
+        let deleted = api.delete(&format!("{collection}/a")).await.ok();
+        for field in ["kind", "spec"] {
+            assert_eq!(deleted[field], created[field], "{collection}");
+        }
+        assert_eq!(deleted["metadata"]["uid"], created["metadata"]["uid"]);
+        api.get(&format!("{collection}/a")).await.fails(404, "NotFound");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_ending_is_told_by_the_code_to_who_asks_in_the_old_way() {
+    let api = Api::start().await;
+    let held = json!({"metadata": {"name": "a", "finalizers": ["example.com/one"]}});
+    api.post(CONFIG_MAPS, &held).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    assert_eq!(api.delete(&format!("{path}?orphanDependents=false")).await.code, 202);
+    assert_eq!(api.delete(&path).await.code, 200);
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_taken_away() {
     let api = Api::start().await;
     let path = format!("{CONFIG_MAPS}/a");

@@ -29,6 +29,7 @@ pub struct Builder<K, S> {
     trigger: &'static str,
     is_review: bool,
     is_computed: bool,
+    is_shown_when_deleted: bool,
     conversion: Option<Box<dyn Conversion>>,
     collection: Option<&'static str>,
     strategy: S,
@@ -58,6 +59,7 @@ where
         trigger: "metadata.name",
         is_review: false,
         is_computed: false,
+        is_shown_when_deleted: false,
         conversion: None,
         collection: None,
         strategy,
@@ -121,6 +123,13 @@ where
     /// singular of their own.
     pub fn computed(mut self) -> Self {
         self.is_computed = true;
+        self
+    }
+
+    /// Objects that whoever deletes them is answered with, where a `Status` is all that is said of others
+    /// (Kubernetes: `ReturnDeletedObject`).
+    pub fn shown_when_deleted(mut self) -> Self {
+        self.is_shown_when_deleted = true;
         self
     }
 
@@ -204,6 +213,7 @@ where
             scale: ScalePaths::default(),
             is_review: this.is_review,
             is_computed: this.is_computed,
+            is_shown_when_deleted: this.is_shown_when_deleted,
             is_served: true,
             shapes: OnceLock::new(),
             deprecation_warning: None,

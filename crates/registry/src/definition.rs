@@ -44,6 +44,8 @@ pub struct ResourceDef {
     pub is_review: bool,
     /// Whether its objects are made when they are read, and not kept.
     pub is_computed: bool,
+    /// Whether whoever deletes an object is answered with it, and not with a `Status`.
+    pub is_shown_when_deleted: bool,
     /// Whether clients may ask for it; others are there for what is stored in them.
     pub is_served: bool,
     /// What whoever asks for this version is told.

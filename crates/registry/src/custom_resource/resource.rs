@@ -106,6 +106,7 @@ impl CustomResource {
             scale: scale.unwrap_or_default(),
             is_review: false,
             is_computed: false,
+            is_shown_when_deleted: false,
             is_served,
             shapes: OnceLock::new(),
             deprecation_warning,

@@ -27,6 +27,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Pod, _>(PodStrategy)
         .short_names(&["po"])
         .categories(&["all"])
+        .shown_when_deleted()
         .status(|pod, from| pod.status.clone_from(&from.status))
         .subresource(Subresource::Binding)
         .subresource(Subresource::Eviction)

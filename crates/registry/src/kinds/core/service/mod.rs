@@ -33,6 +33,7 @@ pub(crate) fn definition() -> ResourceDef {
     resource::<Service, _>(ServiceStrategy)
         .short_names(&["svc"])
         .categories(&["all"])
+        .shown_when_deleted()
         .status(|service, from| service.status.clone_from(&from.status))
         .subresource(Subresource::Proxy)
         .column("Type", "string", 0, |service, _| json!(spec_text(service, |s| s.type_.as_ref())))
