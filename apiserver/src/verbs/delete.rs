@@ -1,6 +1,6 @@
 //! DELETE of one object.
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, FieldErrors, FieldPath};
 use api_types::{jiff::Timestamp, meta::DeleteOptions};
 use http::StatusCode;
 use registry::Deletion;
@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     admission::{Attributes, Operation},
     body,
-    call::Call,
+    call::{self, Call},
     encoded,
     respond::{self, Response},
     state::WritePath,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The option that removes what can't be read.
-const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+pub(super) const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 
 /// What became of an object whose deletion was asked for.
 #[derive(Debug)]
@@ -34,9 +34,7 @@ impl Outcome {
     /// The object, as it was or is, if that is known.
     pub(super) fn into_object(self) -> Option<Value> {
         match self {
-            Self::Removed(object, managed_fields) => {
-                Some(whole(object, managed_fields.as_deref()))
-            }
+            Self::Removed(object, managed_fields) => Some(whole(object, managed_fields.as_deref())),
             Self::RemovedUnread => None,
             Self::Terminating(object) => Some(object),
         }
@@ -87,7 +85,7 @@ pub(super) fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
     if call.dry_run()? {
         options.dry_run = Some(vec!["All".to_owned()]);
     }
-    check(&options)?;
+    check(call, &options)?;
     let warning = call.info.def.deletion_warning(&options);
     warning.into_iter().for_each(|warning| call.feedback.warn(warning.to_owned()));
     Ok(options)
@@ -103,27 +101,47 @@ fn decode(mut given: Value) -> Result<DeleteOptions, ApiError> {
         .map_err(|e| ApiError::bad_request(format!("the delete options can't be read: {e}")))
 }
 
-fn check(options: &DeleteOptions) -> Result<(), ApiError> {
-    match options.propagation_policy.as_deref() {
-        None | Some("Foreground" | "Background" | "Orphan") => {}
-        Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "invalid DeleteOptions: propagationPolicy: Unsupported value: {other:?}: \
-                 supported values: \"Background\", \"Foreground\", \"Orphan\""
-            )));
-        }
+/// Kubernetes: `ValidateDeleteOptions`.
+fn check(call: &Call, options: &DeleteOptions) -> Result<(), ApiError> {
+    let mut errors = FieldErrors::default();
+    if let Some(policy) = &options.propagation_policy {
+        check_policy(policy, options.orphan_dependents.is_some(), &mut errors);
     }
-    if may_be_unread(options) && *options != unread_alone(options) {
-        return Err(ApiError::bad_request(format!(
-            "invalid DeleteOptions: {UNREAD}: Invalid value: true: cannot be set together with any other option"
-        )));
+    call::check_dry_run(options.dry_run.as_deref().unwrap_or_default(), &mut errors);
+    if may_be_unread(options) {
+        check_unread(options, &mut errors);
     }
-    if options.propagation_policy.is_some() && options.orphan_dependents.is_some() {
-        return Err(ApiError::bad_request(
-            "invalid DeleteOptions: orphanDependents and deletionPropagation cannot be both set",
-        ));
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(call.invalid_options(&errors)),
     }
-    Ok(())
+}
+
+fn check_policy(policy: &str, is_twofold: bool, errors: &mut FieldErrors) {
+    let path = FieldPath::new("propagationPolicy");
+    if is_twofold {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        errors.invalid(&path, policy, why);
+    }
+    if !["Foreground", "Background", "Orphan"].contains(&policy) {
+        let allowed = ["Foreground", "Background", "Orphan", "nil"];
+        errors.not_supported(&path, policy, &allowed);
+    }
+}
+
+/// There is no grace for, and no condition on, what can't be read.
+fn check_unread(options: &DeleteOptions, errors: &mut FieldErrors) {
+    let others = [
+        ("dryRun", options.dry_run.as_ref().is_some_and(|values| !values.is_empty())),
+        ("propagationPolicy", options.propagation_policy.is_some()),
+        ("orphanDependents", options.orphan_dependents.is_some()),
+        ("gracePeriodSeconds", options.grace_period_seconds.is_some()),
+        ("preconditions", options.preconditions.is_some()),
+    ];
+    for (other, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
+        let why = format!("cannot be set together with .{other}");
+        errors.invalid(&FieldPath::new(UNREAD), true, &why);
+    }
 }
 
 /// Deletes one object in whatever state it is, within the preconditions.
@@ -142,16 +160,8 @@ pub(super) async fn delete_one(
     }
 }
 
-/// The option by itself: there is no grace for, and no condition on, what can't be read.
-fn unread_alone(options: &DeleteOptions) -> DeleteOptions {
-    DeleteOptions {
-        ignore_store_read_error_with_cluster_breaking_potential: options
-            .ignore_store_read_error_with_cluster_breaking_potential,
-        ..DeleteOptions::default()
-    }
-}
-
-fn may_be_unread(options: &DeleteOptions) -> bool {
+/// Whether what can't be read is to be removed.
+pub(super) fn may_be_unread(options: &DeleteOptions) -> bool {
     options.ignore_store_read_error_with_cluster_breaking_potential == Some(true)
 }
 

@@ -21,7 +21,10 @@ async fn what_is_deleted_is_the_answer_where_it_is_with_kubernetes() {
     let class = json!({"metadata": {"name": "a"}, "provisioner": "example.com/disks"});
     let shown = [
         ("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "a"}})),
-        ("/api/v1/namespaces/default/resourcequotas", json!({"metadata": {"name": "a"}, "spec": {}})),
+        (
+            "/api/v1/namespaces/default/resourcequotas",
+            json!({"metadata": {"name": "a"}, "spec": {}}),
+        ),
         ("/apis/storage.k8s.io/v1/storageclasses", class),
         (PODS, pod("a")),
     ];
@@ -102,9 +105,46 @@ async fn the_propagation_policy_is_left_to_the_garbage_collector_as_a_finalizer(
     let api = Api::start().await;
     api.config_map("a", json!({})).await;
     let path = format!("{CONFIG_MAPS}/a");
-    api.delete(&format!("{path}?propagationPolicy=Sideways")).await.fails(400, "BadRequest");
     let marked = api.delete(&format!("{path}?propagationPolicy=Foreground")).await.ok();
     assert_eq!(marked["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_in_kubernetes_words() {
+    let api = Api::start().await;
+    api.config_map("a", json!({})).await;
+    let both = json!({"propagationPolicy": "Orphan", "orphanDependents": true});
+    let unread = "ignoreStoreReadErrorWithClusterBreakingPotential";
+    let refused = [
+        (
+            json!({"propagationPolicy": "Sideways"}),
+            "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \
+             \"Orphan\", \"nil\"",
+        ),
+        (
+            both,
+            "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set",
+        ),
+        (
+            json!({"dryRun": ["Some"]}),
+            "dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
+        ),
+        (
+            json!({unread: true, "gracePeriodSeconds": 0}),
+            "ignoreStoreReadErrorWithClusterBreakingPotential: Invalid value: true: cannot be set together with \
+             .gracePeriodSeconds",
+        ),
+    ];
+    for (options, why) in refused {
+        for path in [CONFIG_MAPS, &format!("{CONFIG_MAPS}/a")] {
+            let answer = api.send("DELETE", path, (JSON, JSON), options.to_string()).await;
+            let expected = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {why}");
+            assert_eq!(answer.fails(422, "Invalid"), expected);
+        }
+    }
+    let all = api.delete(&format!("{CONFIG_MAPS}?{unread}=true")).await.fails(422, "Invalid");
+    assert!(all.contains("Invalid value: true: is not allowed with DELETECOLLECTION"), "{all}");
+    api.get(&format!("{CONFIG_MAPS}/a")).await.ok();
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ fn tell(error: &ValidationError<'_>, errors: &mut FieldErrors) {
         Kind::Enum { options } => {
             let allowed: Vec<String> = options.as_array().into_iter().flatten().map(text).collect();
             let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
-            errors.not_supported(&path, &text(value), &allowed);
+            errors.not_supported(&path, text(value), &allowed);
         }
         Kind::MaxLength { limit } => errors.too_long(&path, size(*limit)),
         Kind::MaxItems { limit } => {
