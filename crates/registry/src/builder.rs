@@ -10,7 +10,7 @@ use crate::{
     conversion::Conversion,
     definition::ResourceDef,
     description::{Column, Names, Subresource},
-    erased::{Cell, Status, Typed},
+    erased::{Cell, Generation, Status, Typed},
     fields,
     object::{KnownScope, Object},
     scale::ScalePaths,
@@ -26,6 +26,7 @@ pub struct Builder<K, S> {
     columns: Vec<(Column, Cell<K>)>,
     standard_columns: bool,
     status: Option<Status<K>>,
+    generation: Option<Generation<K>>,
     trigger: &'static str,
     is_review: bool,
     is_computed: bool,
@@ -56,6 +57,7 @@ where
         columns: Vec::new(),
         standard_columns: true,
         status: None,
+        generation: None,
         trigger: "metadata.name",
         is_review: false,
         is_computed: false,
@@ -105,6 +107,19 @@ where
     fn with_status(mut self, status: Status<K>) -> Self {
         self.status = Some(status);
         self.subresource(Subresource::Status)
+    }
+
+    /// Objects whose changes are counted (`metadata.generation`), from 1 on: those that `is_raised` tells of, beside the
+    /// mark that an object is being deleted.
+    pub fn generation(mut self, is_raised: fn(&K, &K) -> bool) -> Self {
+        self.generation = Some(Generation { first: Some(1), is_raised });
+        self
+    }
+
+    /// As `generation`, but an object has none before its first change.
+    pub fn generation_from_first_change(mut self, is_raised: fn(&K, &K) -> bool) -> Self {
+        self.generation = Some(Generation { first: None, is_raised });
+        self
     }
 
     /// The field that most watches of a part of the objects select by, if that is not the name.
@@ -191,7 +206,7 @@ where
     pub fn build(self) -> ResourceDef {
         let this = if self.standard_columns { self.with_standard_columns() } else { self };
         let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
-        let kind = Typed::new(this.strategy, cells, this.status);
+        let kind = Typed::new(this.strategy, cells, this.status, this.generation);
         let names = Names {
             group: K::GROUP.to_owned(),
             version: K::VERSION.to_owned(),

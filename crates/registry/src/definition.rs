@@ -158,7 +158,7 @@ impl ResourceDef {
     }
 
     /// Makes a changed object what is going to be stored. All that is no part of the change, the identity and the
-    /// deletion's fields are as in `old`; `generation` grows if the spec changed (Kubernetes: `rest.BeforeUpdate`).
+    /// deletion's fields are as in `old`; `generation` grows as the kind says (Kubernetes: `rest.BeforeUpdate`).
     ///
     /// # Errors
     /// 422 with all faults.

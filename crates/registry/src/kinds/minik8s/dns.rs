@@ -20,6 +20,7 @@ const UNUSABLE_ENDS: [&str; 2] = ["/.", "/.."];
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Dns, _>(DnsStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["dns"])
         .categories(&["all"])
         .status_alone(|dns, from| dns.status.clone_from(&from.status))

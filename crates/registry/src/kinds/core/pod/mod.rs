@@ -25,6 +25,7 @@ use crate::{ResourceDef, Strategy, Subresource, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Pod, _>(PodStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["po"])
         .categories(&["all"])
         .shown_when_deleted()
