@@ -299,6 +299,92 @@ fn selects_by_its_fields_and_no_others() {
     }
 }
 
+/// The fields of Kubernetes' `AddFieldLabelConversionFunc`, and those of our own kinds; `status.replicas` of ReplicaSets is
+/// one that Kubernetes no longer takes.
+const SELECTABLE: [(&str, &[&str]); 14] = [
+    (
+        "events",
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+    ),
+    (
+        "events.events.k8s.io",
+        &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
+    ),
+    ("namespaces", &["status.phase"]),
+    ("nodes", &["spec.unschedulable"]),
+    (
+        "pods",
+        &[
+            "spec.nodeName",
+            "spec.host",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+    ),
+    ("replicationcontrollers", &["status.replicas"]),
+    ("secrets", &["type"]),
+    ("services", &["spec.clusterIP", "spec.type"]),
+    ("replicasets.apps", &["status.replicas"]),
+    ("jobs.batch", &["status.successful"]),
+    ("certificatesigningrequests.certificates.k8s.io", &["spec.signerName"]),
+    ("resourceslices.resource.k8s.io", &["spec.nodeName", "spec.driver"]),
+    ("gpujobs.minik8s.io", &["status.state"]),
+    ("workflowruns.minik8s.io", &["spec.workflow", "status.phase"]),
+];
+
+#[test]
+fn selects_by_the_fields_that_kubernetes_has() {
+    for def in registry::all() {
+        let own = SELECTABLE.iter().find(|(name, _)| *name == def.qualified());
+        let own = own.map_or(&[][..], |(_, fields)| fields);
+        let common: &[&str] = match def.scope {
+            Scope::Cluster => &["metadata.name"],
+            Scope::Namespaced => &["metadata.name", "metadata.namespace"],
+        };
+        assert_eq!(def.fields, [own, common].concat(), "{}", def.names.kind);
+    }
+}
+
+#[test]
+fn a_pod_is_selected_by_its_node_under_either_name() {
+    let def = def("pods");
+    let mut pod = create(&def, example(&def));
+    pod["spec"]["nodeName"] = json!("n1");
+    let values = def.stored_field_values(&pod);
+    let value = |field: &str| &values[def.fields.iter().position(|it| it == field).unwrap()];
+    assert_eq!((&**value("spec.nodeName"), &**value("spec.host")), ("n1", "n1"));
+    assert_eq!(value("status.podIPs"), "");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]

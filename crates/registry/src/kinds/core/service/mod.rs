@@ -51,7 +51,7 @@ struct ServiceStrategy;
 
 impl Strategy<Service> for ServiceStrategy {
     fn name_rule(&self) -> NameRule {
-        names::dns1035_label
+        names::dns1123_label
     }
 
     fn default(&self, service: &mut Service) {
