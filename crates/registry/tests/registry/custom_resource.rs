@@ -210,7 +210,11 @@ fn texts_are_of_the_formats_that_kubernetes_knows() {
     for unknown in ["regex", "time", "json-pointer", "int64"] {
         check_faults(&of(unknown), &json!("((("), &[]);
     }
-    check_faults(&json!({"type": "integer", "format": "int64"}), &json!(7), &[]);
+    let integer = |format: &str| json!({"type": "integer", "format": format});
+    check_faults(&integer("int64"), &json!(2_147_483_648_u32), &[]);
+    check_faults(&integer("int32"), &json!(2_147_483_647), &[]);
+    let long = r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.f"#;
+    check_faults(&integer("int32"), &json!(2_147_483_648_u32), &[long]);
 }
 
 #[test]

@@ -78,7 +78,8 @@ fn after_part(text: &str) -> Option<&str> {
     let is_of_number = |c: char| c.is_ascii_digit() || c == '.';
     let (number, rest) = text.split_at(text.find(|c| !is_of_number(c))?);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let is_number = !(whole.is_empty() && fraction.is_empty()) && !fraction.contains('.');
+    let has_digits = number.contains(|c: char| c.is_ascii_digit());
+    let is_number = has_digits && !fraction.contains('.');
     let is_counted = whole.is_empty() || whole.parse::<i64>().is_ok();
     let (unit, rest) = rest.split_at(rest.find(is_of_number).unwrap_or(rest.len()));
     (is_number && is_counted && UNITS.contains(&unit)).then_some(rest)
