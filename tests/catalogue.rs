@@ -248,7 +248,10 @@ impl Case<'_> {
         assert_eq!(self.ask("DELETE", &self.object_path(), JSON, &wrong).await, Err(409));
         // Jobs and ReplicationControllers would wait for what orphans their pods.
         let now = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0, "propagationPolicy": "Background"});
-        self.ask("DELETE", &self.object_path(), JSON, &now).await.unwrap();
+        let answer = self.ask("DELETE", &self.object_path(), JSON, &now).await.unwrap();
+        if self.def.is_shown_when_deleted {
+            assert_eq!(answer["kind"], self.def.names.kind, "{answer}");
+        }
         self.let_go().await;
         if self.def.names.plural == "namespaces" {
             let finalized = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": created["metadata"], "spec": {"finalizers": []}});

@@ -70,14 +70,11 @@ impl Call {
 
     /// Whether the request is to be carried out up to the store, and not in it.
     pub(crate) fn dry_run(&self) -> Result<bool, ApiError> {
-        match self.query.get("dryRun") {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => {
-                let mut errors = FieldErrors::default();
-                errors.not_supported(&FieldPath::new("dryRun"), other, &["All"]);
-                Err(self.invalid_options(&errors))
-            }
+        let (given, mut errors) = (self.query.all("dryRun"), FieldErrors::default());
+        check_dry_run(given, &mut errors);
+        match errors.is_empty() {
+            true => Ok(!given.is_empty()),
+            false => Err(self.invalid_options(&errors)),
         }
     }
 
@@ -224,7 +221,8 @@ impl Call {
         self.info.verb == Verb::Patch && body::is_applied(&self.headers)
     }
 
-    fn invalid_options(&self, errors: &FieldErrors) -> ApiError {
+    /// 422: faults in the options of a write.
+    pub(crate) fn invalid_options(&self, errors: &FieldErrors) -> ApiError {
         let kind = match self.info.verb {
             Verb::Update => "UpdateOptions",
             Verb::Patch => "PatchOptions",
@@ -232,6 +230,13 @@ impl Call {
             _ => "CreateOptions",
         };
         ApiError::invalid("meta.k8s.io", kind, "", errors)
+    }
+}
+
+/// Kubernetes: `ValidateDryRun`.
+pub(crate) fn check_dry_run(given: &[String], errors: &mut FieldErrors) {
+    if given.iter().any(|value| value != "All") {
+        errors.not_supported(&FieldPath::new("dryRun"), given, &["All"]);
     }
 }
 

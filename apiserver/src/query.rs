@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use api_machinery::{
-    ApiError,
+    ApiError, FieldErrors, FieldPath,
     selector::{FieldSelector, LabelSelector},
 };
 use http::Uri;
@@ -45,6 +45,12 @@ impl Query {
     /// Whether a parameter is set to something true.
     pub(crate) fn flag(&self, name: &str) -> bool {
         matches!(self.first(name), Some("" | "1" | "t" | "true" | "True"))
+    }
+
+    /// Whether a parameter is set to something true, if it is given (Kubernetes:
+    /// `Convert_Slice_string_To_Pointer_bool`).
+    fn choice(&self, name: &str) -> Option<bool> {
+        self.all(name).first().map(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// A parameter as a number or the like.
@@ -108,8 +114,19 @@ pub(crate) struct ListOptions {
 }
 
 impl ListOptions {
-    /// The options of a query, checked for what contradicts itself.
-    pub(crate) fn of(query: &Query, def: &ResourceDef) -> Result<Self, ApiError> {
+    /// The options of a list, checked for what contradicts itself.
+    pub(crate) fn of_list(query: &Query, def: &ResourceDef) -> Result<Self, ApiError> {
+        refuse(&list_faults(query))?;
+        Self::read(query, def)
+    }
+
+    /// The options of a watch, checked likewise.
+    pub(crate) fn of_watch(query: &Query, def: &ResourceDef) -> Result<Self, ApiError> {
+        refuse(&watch_faults(query))?;
+        Self::read(query, def)
+    }
+
+    fn read(query: &Query, def: &ResourceDef) -> Result<Self, ApiError> {
         Ok(Self {
             selection: Selection::of(query, def)?,
             at: read_at(query)?,
@@ -117,8 +134,68 @@ impl ListOptions {
             continuation: query.get("continue").map(str::to_owned),
             timeout_seconds: query.parsed("timeoutSeconds")?,
             bookmarks: query.flag("allowWatchBookmarks"),
-            initial_events: query.get("sendInitialEvents").map(|v| v == "true" || v == "1"),
+            initial_events: query.choice("sendInitialEvents"),
         })
+    }
+}
+
+fn refuse(errors: &FieldErrors) -> Result<(), ApiError> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", errors)),
+    }
+}
+
+/// Kubernetes: `ValidateListOptions`.
+fn list_faults(query: &Query) -> FieldErrors {
+    let (mut errors, path) = (FieldErrors::default(), FieldPath::new("resourceVersionMatch"));
+    if let Some(matching) = query.get("resourceVersionMatch") {
+        let version = query.get("resourceVersion");
+        if version.is_none() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            errors.forbidden(&path, why);
+        }
+        refuse_continue(query, &path, &mut errors);
+        if !["Exact", "NotOlderThan"].contains(&matching) {
+            errors.not_supported(&path, matching, &["Exact", "NotOlderThan", ""]);
+        }
+        if (matching, version) == ("Exact", Some("0")) {
+            let why = r#"resourceVersionMatch "exact" is forbidden for resourceVersion "0""#;
+            errors.forbidden(&path, why);
+        }
+    }
+    if query.choice("sendInitialEvents").is_some() {
+        let path = FieldPath::new("sendInitialEvents");
+        errors.forbidden(&path, "sendInitialEvents is forbidden for list");
+    }
+    errors
+}
+
+/// Kubernetes: `validateWatchOptions`.
+fn watch_faults(query: &Query) -> FieldErrors {
+    let (mut errors, path) = (FieldErrors::default(), FieldPath::new("resourceVersionMatch"));
+    let (matching, initial) =
+        (query.get("resourceVersionMatch"), query.choice("sendInitialEvents"));
+    if initial.is_some() && matching != Some("NotOlderThan") {
+        let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+        errors.forbidden(&path, why);
+    }
+    let Some(matching) = matching else { return errors };
+    if initial.is_none() {
+        let why =
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        errors.forbidden(&path, why);
+    }
+    if matching != "NotOlderThan" {
+        errors.not_supported(&path, matching, &["NotOlderThan"]);
+    }
+    refuse_continue(query, &path, &mut errors);
+    errors
+}
+
+fn refuse_continue(query: &Query, path: &FieldPath, errors: &mut FieldErrors) {
+    if query.get("continue").is_some() {
+        errors.forbidden(path, "resourceVersionMatch is forbidden when continue is provided");
     }
 }
 
@@ -132,29 +209,13 @@ fn read_at(query: &Query) -> Result<ReadAt, ApiError> {
         ));
     }
     match (query.get("resourceVersionMatch"), version) {
-        (None, None) => Ok(ReadAt::MostRecent),
-        (None | Some("NotOlderThan"), Some(Revision(0))) => Ok(ReadAt::Any),
+        (_, None) => Ok(ReadAt::MostRecent),
+        (_, Some(Revision(0))) => Ok(ReadAt::Any),
+        (Some("Exact"), Some(version)) => Ok(ReadAt::Exact(version)),
         // With a limit, a bare version has always meant exactly that one.
         (None, Some(version)) if query.get("limit").is_some() => Ok(ReadAt::Exact(version)),
-        (None | Some("NotOlderThan"), Some(version)) => Ok(ReadAt::NotOlderThan(version)),
-        (Some("Exact"), Some(version)) if version.0 > 0 => Ok(ReadAt::Exact(version)),
-        (Some("Exact"), Some(_)) => Err(forbidden_match(
-            "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-        )),
-        (Some("NotOlderThan"), None) if query.get("sendInitialEvents").is_some() => {
-            Ok(ReadAt::MostRecent)
-        }
-        (Some("NotOlderThan" | "Exact"), None) => Err(forbidden_match(
-            "resourceVersionMatch is forbidden unless resourceVersion is provided",
-        )),
-        (Some(other), _) => Err(ApiError::bad_request(format!(
-            "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
-        ))),
+        (_, Some(version)) => Ok(ReadAt::NotOlderThan(version)),
     }
-}
-
-fn forbidden_match(why: &str) -> ApiError {
-    ApiError::bad_request(format!("resourceVersionMatch: Forbidden: {why}"))
 }
 
 /// Reads a resource version; none if it is empty.
@@ -171,9 +232,62 @@ pub(crate) fn version(text: &str) -> Result<Option<Revision>, ApiError> {
 mod tests {
     use super::*;
 
-    fn check(query: &str, expected: Option<ReadAt>) {
-        let query = Query::of(&format!("/x?{query}").parse().unwrap()).unwrap();
-        assert_eq!(read_at(&query).ok(), expected, "{query:?}");
+    fn query(text: &str) -> Query {
+        Query::of(&format!("/x?{text}").parse().unwrap()).unwrap()
+    }
+
+    fn check(text: &str, expected: Option<ReadAt>) {
+        assert_eq!(read_at(&query(text)).ok(), expected, "{text}");
+    }
+
+    fn check_list(text: &str, expected: &str) {
+        assert_eq!(list_faults(&query(text)).to_string(), expected, "{text}");
+    }
+
+    fn check_watch(text: &str, expected: &str) {
+        assert_eq!(watch_faults(&query(text)).to_string(), expected, "{text}");
+    }
+
+    #[test]
+    fn a_list_that_contradicts_itself_is_told_in_kubernetes_words() {
+        const FINE: &str = "[]";
+        check_list("resourceVersionMatch=Exact&resourceVersion=7", FINE);
+        check_list("resourceVersionMatch=NotOlderThan&resourceVersion=0", FINE);
+        check_list(
+            "resourceVersionMatch=Exact",
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+        );
+        check_list(
+            "resourceVersionMatch=Exact&resourceVersion=0&continue=x",
+            "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided, \
+             resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"]",
+        );
+        check_list(
+            "resourceVersionMatch=Near&resourceVersion=7",
+            "resourceVersionMatch: Unsupported value: \"Near\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+        );
+        for given in ["true", "false", ""] {
+            check_list(
+                &format!("sendInitialEvents={given}"),
+                "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
+            );
+        }
+    }
+
+    #[test]
+    fn a_watch_that_contradicts_itself_is_told_in_kubernetes_words() {
+        check_watch("resourceVersion=7&continue=x", "[]");
+        check_watch("sendInitialEvents=false&resourceVersionMatch=NotOlderThan", "[]");
+        check_watch(
+            "sendInitialEvents=true",
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+        check_watch(
+            "resourceVersionMatch=Exact&continue=x",
+            "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is \
+             provided, resourceVersionMatch: Unsupported value: \"Exact\": supported values: \"NotOlderThan\", \
+             resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided]",
+        );
     }
 
     /// A server in Go to which the request is led on would show what nobody was asked about.
@@ -190,8 +304,7 @@ mod tests {
         check("resourceVersion=7", Some(ReadAt::NotOlderThan(Revision(7))));
         check("resourceVersion=7&limit=2", Some(ReadAt::Exact(Revision(7))));
         check("resourceVersion=7&resourceVersionMatch=Exact", Some(ReadAt::Exact(Revision(7))));
-        check("resourceVersion=0&resourceVersionMatch=Exact", None);
-        check("resourceVersionMatch=Exact", None);
+        check("resourceVersionMatch=NotOlderThan", Some(ReadAt::MostRecent));
         check("resourceVersion=7&continue=x", None);
         check("resourceVersion=x", None);
     }

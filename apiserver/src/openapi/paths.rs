@@ -170,13 +170,21 @@ impl<'a> Kind<'a> {
             query: all(parameters::DELETE),
             body: Some(options()),
             answers: &[OK, ("202", "Accepted")],
-            answer: Schema::Status,
+            answer: self.deleted(),
             ..self.operation(Method::DELETE, "delete", self.id("delete", ""))
         };
         let verbs = request::resource_verbs(self.def);
         let mut operations = self.view("", &self.own(), verbs);
         operations.extend(verbs.contains(&Verb::Delete).then_some(delete));
         operations
+    }
+
+    /// Kubernetes' documents do not say of namespaces that they are the answer, though they are.
+    fn deleted(&self) -> Schema {
+        match self.def.is_shown_when_deleted && !self.def.is_core("namespaces") {
+            true => self.own(),
+            false => Schema::Status,
+        }
     }
 
     fn subresource_operations(&self, sub: Subresource) -> Vec<Operation> {

@@ -1,6 +1,6 @@
 //! DELETE of one object.
 
-use api_machinery::ApiError;
+use api_machinery::{ApiError, FieldErrors, FieldPath};
 use api_types::{jiff::Timestamp, meta::DeleteOptions};
 use http::StatusCode;
 use registry::Deletion;
@@ -9,7 +9,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     admission::{Attributes, Operation},
     body,
-    call::Call,
+    call::{self, Call},
     encoded,
     respond::{self, Response},
     state::WritePath,
@@ -17,23 +17,26 @@ use crate::{
 };
 
 /// The option that removes what can't be read.
-const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
+pub(super) const UNREAD: &str = "ignoreStoreReadErrorWithClusterBreakingPotential";
 
 /// What became of an object whose deletion was asked for.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// It is gone; this was its last state, and what it said of who manages its fields.
     Removed(Value, Option<Box<RawValue>>),
+    /// It could not be read, and is gone.
+    RemovedUnread,
     /// It is there until its grace period and its finalizers are over.
     Terminating(Value),
 }
 
 impl Outcome {
-    /// The object, as it was or is.
-    pub(super) fn into_object(self) -> Value {
+    /// The object, as it was or is, if that is known.
+    pub(super) fn into_object(self) -> Option<Value> {
         match self {
-            Self::Removed(object, managed_fields) => whole(object, managed_fields.as_deref()),
-            Self::Terminating(object) => object,
+            Self::Removed(object, managed_fields) => Some(whole(object, managed_fields.as_deref())),
+            Self::RemovedUnread => None,
+            Self::Terminating(object) => Some(object),
         }
     }
 }
@@ -42,10 +45,20 @@ impl Outcome {
 pub(super) async fn delete(path: WritePath<'_>, call: &Call) -> Result<Response, ApiError> {
     let options = options(call)?;
     let at = call.address()?;
+    let shown = |status, object: &Value| call.presentation.response(status, at.def, object);
     Ok(match delete_one(path, call, at, &options).await? {
-        Outcome::Removed(object, _) => respond::json(StatusCode::OK, &success(at, &object)),
-        Outcome::Terminating(object) => call.presentation.response(StatusCode::OK, at.def, &object),
+        Outcome::Terminating(object) => shown(terminating(&options), &object),
+        Outcome::Removed(object, managed_fields) if at.def.is_shown_when_deleted => {
+            shown(StatusCode::OK, &whole(object, managed_fields.as_deref()))
+        }
+        Outcome::Removed(object, _) => success(at, object["metadata"].get("uid")),
+        Outcome::RemovedUnread => success(at, None),
     })
+}
+
+/// That it is not gone yet is told by the code, too, to who has asked for its dependents in the old way.
+fn terminating(options: &DeleteOptions) -> StatusCode {
+    if options.orphan_dependents == Some(false) { StatusCode::ACCEPTED } else { StatusCode::OK }
 }
 
 /// The options in the body, completed by those in the query.
@@ -72,7 +85,7 @@ pub(super) fn options(call: &Call) -> Result<DeleteOptions, ApiError> {
     if call.dry_run()? {
         options.dry_run = Some(vec!["All".to_owned()]);
     }
-    check(&options)?;
+    check(call, &options)?;
     let warning = call.info.def.deletion_warning(&options);
     warning.into_iter().for_each(|warning| call.feedback.warn(warning.to_owned()));
     Ok(options)
@@ -88,27 +101,47 @@ fn decode(mut given: Value) -> Result<DeleteOptions, ApiError> {
         .map_err(|e| ApiError::bad_request(format!("the delete options can't be read: {e}")))
 }
 
-fn check(options: &DeleteOptions) -> Result<(), ApiError> {
-    match options.propagation_policy.as_deref() {
-        None | Some("Foreground" | "Background" | "Orphan") => {}
-        Some(other) => {
-            return Err(ApiError::bad_request(format!(
-                "invalid DeleteOptions: propagationPolicy: Unsupported value: {other:?}: \
-                 supported values: \"Background\", \"Foreground\", \"Orphan\""
-            )));
-        }
+/// Kubernetes: `ValidateDeleteOptions`.
+fn check(call: &Call, options: &DeleteOptions) -> Result<(), ApiError> {
+    let mut errors = FieldErrors::default();
+    if let Some(policy) = &options.propagation_policy {
+        check_policy(policy, options.orphan_dependents.is_some(), &mut errors);
     }
-    if may_be_unread(options) && *options != unread_alone(options) {
-        return Err(ApiError::bad_request(format!(
-            "invalid DeleteOptions: {UNREAD}: Invalid value: true: cannot be set together with any other option"
-        )));
+    call::check_dry_run(options.dry_run.as_deref().unwrap_or_default(), &mut errors);
+    if may_be_unread(options) {
+        check_unread(options, &mut errors);
     }
-    if options.propagation_policy.is_some() && options.orphan_dependents.is_some() {
-        return Err(ApiError::bad_request(
-            "invalid DeleteOptions: orphanDependents and deletionPropagation cannot be both set",
-        ));
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(call.invalid_options(&errors)),
     }
-    Ok(())
+}
+
+fn check_policy(policy: &str, is_twofold: bool, errors: &mut FieldErrors) {
+    let path = FieldPath::new("propagationPolicy");
+    if is_twofold {
+        let why = "orphanDependents and deletionPropagation cannot be both set";
+        errors.invalid(&path, policy, why);
+    }
+    if !["Foreground", "Background", "Orphan"].contains(&policy) {
+        let allowed = ["Foreground", "Background", "Orphan", "nil"];
+        errors.not_supported(&path, policy, &allowed);
+    }
+}
+
+/// There is no grace for, and no condition on, what can't be read.
+fn check_unread(options: &DeleteOptions, errors: &mut FieldErrors) {
+    let others = [
+        ("dryRun", options.dry_run.as_ref().is_some_and(|values| !values.is_empty())),
+        ("propagationPolicy", options.propagation_policy.is_some()),
+        ("orphanDependents", options.orphan_dependents.is_some()),
+        ("gracePeriodSeconds", options.grace_period_seconds.is_some()),
+        ("preconditions", options.preconditions.is_some()),
+    ];
+    for (other, _) in others.into_iter().filter(|(_, is_set)| *is_set) {
+        let why = format!("cannot be set together with .{other}");
+        errors.invalid(&FieldPath::new(UNREAD), true, &why);
+    }
 }
 
 /// Deletes one object in whatever state it is, within the preconditions.
@@ -127,16 +160,8 @@ pub(super) async fn delete_one(
     }
 }
 
-/// The option by itself: there is no grace for, and no condition on, what can't be read.
-fn unread_alone(options: &DeleteOptions) -> DeleteOptions {
-    DeleteOptions {
-        ignore_store_read_error_with_cluster_breaking_potential: options
-            .ignore_store_read_error_with_cluster_breaking_potential,
-        ..DeleteOptions::default()
-    }
-}
-
-fn may_be_unread(options: &DeleteOptions) -> bool {
+/// Whether what can't be read is to be removed.
+pub(super) fn may_be_unread(options: &DeleteOptions) -> bool {
     options.ignore_store_read_error_with_cluster_breaking_potential == Some(true)
 }
 
@@ -152,8 +177,7 @@ async fn remove_unread(
     let revision = path.storage.revision_of(at).await?;
     tracing::warn!(key = at.key(), "removing an object that can't be read");
     path.storage.remove(at, revision).await?;
-    let metadata = json!({ "name": at.name, "namespace": at.namespace });
-    Ok(Outcome::Removed(json!({ "metadata": metadata }), None))
+    Ok(Outcome::RemovedUnread)
 }
 
 async fn attempt(
@@ -195,13 +219,17 @@ async fn attempt(
     }
 }
 
-fn success(at: Address<'_>, object: &Value) -> Value {
+fn success(at: Address<'_>, uid: Option<&Value>) -> Response {
     let names = &at.def.names;
-    let mut details = json!({
-        "name": at.name, "kind": names.plural, "uid": object["metadata"]["uid"],
-    });
+    let mut details = json!({ "name": at.name, "kind": names.plural });
+    if let Some(uid) = uid {
+        details["uid"] = uid.clone();
+    }
     if !names.group.is_empty() {
         details["group"] = names.group.as_str().into();
     }
-    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    });
+    respond::json(StatusCode::OK, &status)
 }

@@ -61,7 +61,7 @@ impl Listed {
 
 /// Lists a collection.
 pub(super) async fn list(storage: &Storage, call: &Call) -> Result<Response, ApiError> {
-    let options = ListOptions::of(&call.query, &call.info.def)?;
+    let options = ListOptions::of_list(&call.query, &call.info.def)?;
     let listed = select(storage, call, &options);
     let listed = match options.timeout_seconds.filter(|&seconds| seconds > 0) {
         None => listed.await,

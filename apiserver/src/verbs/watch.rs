@@ -85,8 +85,7 @@ struct Beginning {
 /// is no longer served as it was.
 /// *Errors*: a version that is too old is answered, as by Kubernetes, with an `ERROR` event of code 410.
 pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let options = ListOptions::of(&call.query, &call.info.def)?;
-    check(call, &options)?;
+    let options = ListOptions::of_watch(&call.query, &call.info.def)?;
     let prefix = call.info.def.prefix(call.info.namespace.as_deref());
     let beginning = beginning(&state.storage, &prefix, &options).await?;
     let (def, media) = (&call.info.def, call.presentation.media);
@@ -111,19 +110,6 @@ pub(super) async fn watch(state: &State, call: &Call) -> Result<Response, ApiErr
     };
     let lines = lines(watcher, beginning, subscription).map(Ok::<_, std::convert::Infallible>);
     Ok(respond::streamed(media.of_events(), Body::from_stream(lines)))
-}
-
-fn check(call: &Call, options: &ListOptions) -> Result<(), ApiError> {
-    let not_older = call.query.get("resourceVersionMatch") == Some("NotOlderThan");
-    match options.initial_events {
-        Some(_) if !not_older => Err(ApiError::bad_request(
-            "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        )),
-        None if call.query.get("resourceVersionMatch").is_some() => Err(ApiError::bad_request(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Kubernetes' table: <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-watch>

@@ -65,7 +65,7 @@ async fn what_can_not_be_read_is_removed_by_who_knows_what_that_means() {
     let api = damaged_pod().await;
     let option = "ignoreStoreReadErrorWithClusterBreakingPotential=true";
     let with_others = format!("{PODS}/p?{option}&gracePeriodSeconds=0");
-    api.delete(&with_others).await.fails(400, "BadRequest");
+    api.delete(&with_others).await.fails(422, "Invalid");
     api.delete(&format!("{PODS}/p?{option}")).await.ok();
     api.get(&format!("{PODS}/p")).await.fails(404, "NotFound");
 }

@@ -16,6 +16,40 @@ async fn an_object_that_nothing_holds_is_gone_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_deleted_is_the_answer_where_it_is_with_kubernetes() {
+    let api = Api::start().await;
+    let class = json!({"metadata": {"name": "a"}, "provisioner": "example.com/disks"});
+    let shown = [
+        ("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "a"}})),
+        (
+            "/api/v1/namespaces/default/resourcequotas",
+            json!({"metadata": {"name": "a"}, "spec": {}}),
+        ),
+        ("/apis/storage.k8s.io/v1/storageclasses", class),
+        (PODS, pod("a")),
+    ];
+    for (collection, object) in shown {
+        let created = api.post(collection, &object).await.ok();
+        let deleted = api.delete(&format!("{collection}/a")).await.ok();
+        for field in ["kind", "spec"] {
+            assert_eq!(deleted[field], created[field], "{collection}");
+        }
+        assert_eq!(deleted["metadata"]["uid"], created["metadata"]["uid"]);
+        api.get(&format!("{collection}/a")).await.fails(404, "NotFound");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_ending_is_told_by_the_code_to_who_asks_in_the_old_way() {
+    let api = Api::start().await;
+    let held = json!({"metadata": {"name": "a", "finalizers": ["example.com/one"]}});
+    api.post(CONFIG_MAPS, &held).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    assert_eq!(api.delete(&format!("{path}?orphanDependents=false")).await.code, 202);
+    assert_eq!(api.delete(&path).await.code, 200);
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_taken_away() {
     let api = Api::start().await;
     let path = format!("{CONFIG_MAPS}/a");
@@ -71,9 +105,46 @@ async fn the_propagation_policy_is_left_to_the_garbage_collector_as_a_finalizer(
     let api = Api::start().await;
     api.config_map("a", json!({})).await;
     let path = format!("{CONFIG_MAPS}/a");
-    api.delete(&format!("{path}?propagationPolicy=Sideways")).await.fails(400, "BadRequest");
     let marked = api.delete(&format!("{path}?propagationPolicy=Foreground")).await.ok();
     assert_eq!(marked["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+}
+
+#[tokio::test]
+async fn options_that_make_no_sense_are_refused_in_kubernetes_words() {
+    let api = Api::start().await;
+    api.config_map("a", json!({})).await;
+    let both = json!({"propagationPolicy": "Orphan", "orphanDependents": true});
+    let unread = "ignoreStoreReadErrorWithClusterBreakingPotential";
+    let refused = [
+        (
+            json!({"propagationPolicy": "Sideways"}),
+            "propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \
+             \"Orphan\", \"nil\"",
+        ),
+        (
+            both,
+            "propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set",
+        ),
+        (
+            json!({"dryRun": ["Some"]}),
+            "dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
+        ),
+        (
+            json!({unread: true, "gracePeriodSeconds": 0}),
+            "ignoreStoreReadErrorWithClusterBreakingPotential: Invalid value: true: cannot be set together with \
+             .gracePeriodSeconds",
+        ),
+    ];
+    for (options, why) in refused {
+        for path in [CONFIG_MAPS, &format!("{CONFIG_MAPS}/a")] {
+            let answer = api.send("DELETE", path, (JSON, JSON), options.to_string()).await;
+            let expected = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {why}");
+            assert_eq!(answer.fails(422, "Invalid"), expected);
+        }
+    }
+    let all = api.delete(&format!("{CONFIG_MAPS}?{unread}=true")).await.fails(422, "Invalid");
+    assert!(all.contains("Invalid value: true: is not allowed with DELETECOLLECTION"), "{all}");
+    api.get(&format!("{CONFIG_MAPS}/a")).await.ok();
 }
 
 #[tokio::test]

@@ -193,6 +193,46 @@ async fn every_verb_of_every_kind_is_documented() {
     api.get("/openapi/v3/apis/frogs/v1").await.fails(404, "NotFound");
 }
 
+/// The kinds of Kubernetes' `ReturnDeletedObject`, less namespaces, of which its documents do not say it.
+const SHOWN_WHEN_DELETED: [&str; 16] = [
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "resourcequotas",
+    "services",
+    "serviceaccounts",
+    "deviceclasses",
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "resourceslices",
+    "csidrivers",
+    "csinodes",
+    "storageclasses",
+    "volumeattachments",
+    "volumeattributesclasses",
+];
+
+#[tokio::test]
+async fn a_deletion_is_documented_to_answer_with_the_object_where_it_does() {
+    let api = Api::start().await;
+    let documents = documents(&api).await;
+    let (_, document) = documents.last().unwrap();
+    for def in registry::all() {
+        let names = &def.names;
+        let path = if names.group.is_empty() { "api" } else { &format!("apis/{}", names.group) };
+        let scope = if def.scope == Scope::Namespaced { "/namespaces/{namespace}" } else { "" };
+        let path = format!("/{path}/{}{scope}/{}/{{name}}", names.version, names.plural);
+        let answers = &document["paths"][&path]["delete"]["responses"];
+        let answer = answers["200"]["schema"]["$ref"].as_str().unwrap();
+        assert_eq!(&answers["202"]["schema"]["$ref"], answer);
+        let is_shown = SHOWN_WHEN_DELETED.contains(&names.plural.as_str());
+        let expected = if is_shown { names.kind.as_str() } else { "Status" };
+        assert_eq!(answer.rsplit('.').next(), Some(expected), "{path}");
+        assert_eq!(def.is_shown_when_deleted, is_shown || def.is_core("namespaces"), "{path}");
+    }
+}
+
 /// What is read and written is the kind's own schema, and patches are of the types that the server takes.
 fn check_schemas(document: &Value, def: &ResourceDef, object: &str) {
     let item = &document["paths"][object];

@@ -18,7 +18,7 @@ async fn options_of_writes_are_checked_whether_used_or_not() {
         ),
         (
             "dryRun=Some".to_owned(),
-            "dryRun: Unsupported value: \"Some\": supported values: \"All\"",
+            "dryRun: Unsupported value: [\"Some\"]: supported values: \"All\"",
         ),
         (
             "fieldValidation=Lax".to_owned(),

@@ -91,7 +91,14 @@ async fn initial_events_end_with_a_marked_bookmark() {
     assert_eq!(bookmark["type"], "BOOKMARK");
     assert_eq!(bookmark["object"]["kind"], "ConfigMap");
     assert_eq!(bookmark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-    api.get(&watch("sendInitialEvents=true")).await.fails(400, "BadRequest");
+    let refused = api.get(&watch("sendInitialEvents=true")).await;
+    assert_eq!(
+        refused.fails(422, "Invalid"),
+        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
+         resourceVersionMatch to NotOlderThan"
+    );
+    assert_eq!(refused.json()["details"]["causes"][0]["field"], "resourceVersionMatch");
+    api.get(&format!("{CONFIG_MAPS}?sendInitialEvents=true")).await.fails(422, "Invalid");
 }
 
 #[tokio::test]

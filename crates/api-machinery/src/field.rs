@@ -89,7 +89,7 @@ impl FieldErrors {
     }
 
     /// A value that is none of the allowed ones.
-    pub fn not_supported(&mut self, path: &FieldPath, value: &str, allowed: &[&str]) {
+    pub fn not_supported(&mut self, path: &FieldPath, value: impl fmt::Debug, allowed: &[&str]) {
         let allowed: Vec<_> = allowed.iter().map(|a| format!("{a:?}")).collect();
         let detail = format!("supported values: {}", allowed.join(", "));
         self.push(

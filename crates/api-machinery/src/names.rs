@@ -48,7 +48,7 @@ pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
     faults
 }
 
-/// The faults of a name that begins with a letter: what Services are called.
+/// The faults of a name that begins with a letter: what Functions, and resources, are called.
 #[must_use]
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut faults = too_long(value, LABEL_MAX);

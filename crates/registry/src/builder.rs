@@ -10,7 +10,7 @@ use crate::{
     conversion::Conversion,
     definition::ResourceDef,
     description::{Column, Names, Subresource},
-    erased::{Cell, Status, Typed},
+    erased::{Cell, Generation, Status, Typed},
     fields,
     object::{KnownScope, Object},
     scale::ScalePaths,
@@ -26,11 +26,13 @@ pub struct Builder<K, S> {
     columns: Vec<(Column, Cell<K>)>,
     standard_columns: bool,
     status: Option<Status<K>>,
+    generation: Option<Generation<K>>,
     trigger: &'static str,
     is_review: bool,
     is_computed: bool,
     replaces_by_version: bool,
     is_created_by_put: bool,
+    is_shown_when_deleted: bool,
     conversion: Option<Box<dyn Conversion>>,
     collection: Option<&'static str>,
     strategy: S,
@@ -57,11 +59,13 @@ where
         columns: Vec::new(),
         standard_columns: true,
         status: None,
+        generation: None,
         trigger: "metadata.name",
         is_review: false,
         is_computed: false,
         replaces_by_version: false,
         is_created_by_put: false,
+        is_shown_when_deleted: false,
         conversion: None,
         collection: None,
         strategy,
@@ -109,6 +113,19 @@ where
         self.subresource(Subresource::Status)
     }
 
+    /// Objects whose changes are counted (`metadata.generation`), from 1 on: those that `is_raised` tells of, beside the
+    /// mark that an object is being deleted.
+    pub fn generation(mut self, is_raised: fn(&K, &K) -> bool) -> Self {
+        self.generation = Some(Generation { first: Some(1), is_raised });
+        self
+    }
+
+    /// As `generation`, but an object has none before its first change.
+    pub fn generation_from_first_change(mut self, is_raised: fn(&K, &K) -> bool) -> Self {
+        self.generation = Some(Generation { first: None, is_raised });
+        self
+    }
+
     /// The field that most watches of a part of the objects select by, if that is not the name.
     pub fn watched_by(mut self, field: &'static str) -> Self {
         self.trigger = field;
@@ -137,6 +154,13 @@ where
     /// Objects that a PUT creates.
     pub fn created_by_put(mut self) -> Self {
         self.is_created_by_put = true;
+        self
+    }
+
+    /// Objects that whoever deletes them is answered with, where a `Status` is all that is said of others
+    /// (Kubernetes: `ReturnDeletedObject`).
+    pub fn shown_when_deleted(mut self) -> Self {
+        self.is_shown_when_deleted = true;
         self
     }
 
@@ -198,7 +222,7 @@ where
     pub fn build(self) -> ResourceDef {
         let this = if self.standard_columns { self.with_standard_columns() } else { self };
         let (columns, cells): (Vec<_>, Vec<_>) = this.columns.into_iter().unzip();
-        let kind = Typed::new(this.strategy, cells, this.status);
+        let kind = Typed::new(this.strategy, cells, this.status, this.generation);
         let names = Names {
             group: K::GROUP.to_owned(),
             version: K::VERSION.to_owned(),
@@ -222,6 +246,7 @@ where
             is_computed: this.is_computed,
             replaces_by_version: this.replaces_by_version,
             is_created_by_put: this.is_created_by_put,
+            is_shown_when_deleted: this.is_shown_when_deleted,
             is_served: true,
             shapes: OnceLock::new(),
             deprecation_warning: None,

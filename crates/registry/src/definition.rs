@@ -48,6 +48,8 @@ pub struct ResourceDef {
     pub replaces_by_version: bool,
     /// Whether who replaces an object that is not there creates it (Kubernetes: `AllowCreateOnUpdate`).
     pub is_created_by_put: bool,
+    /// Whether whoever deletes an object is answered with it, and not with a `Status`.
+    pub is_shown_when_deleted: bool,
     /// Whether clients may ask for it; others are there for what is stored in them.
     pub is_served: bool,
     /// What whoever asks for this version is told.
@@ -160,7 +162,7 @@ impl ResourceDef {
     }
 
     /// Makes a changed object what is going to be stored. All that is no part of the change, the identity and the
-    /// deletion's fields are as in `old`; `generation` grows if the spec changed (Kubernetes: `rest.BeforeUpdate`).
+    /// deletion's fields are as in `old`; `generation` grows as the kind says (Kubernetes: `rest.BeforeUpdate`).
     ///
     /// # Errors
     /// 422 with all faults.

@@ -8,8 +8,7 @@ use api_machinery::{
 };
 use api_types::jiff::Timestamp;
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use crate::{
     any_object::AnyObject,
@@ -20,7 +19,6 @@ use crate::{
     object::Object,
     quantities::Quantities,
     strategy::{Exists, Strategy},
-    struct_fields,
 };
 
 /// What can be wrong with an object.
@@ -125,6 +123,15 @@ pub(crate) struct Status<K> {
     pub(crate) has_metadata: bool,
 }
 
+/// Which changes of an object are counted.
+#[derive(Debug)]
+pub(crate) struct Generation<K> {
+    /// Of a new object.
+    pub(crate) first: Option<i64>,
+    /// Whether an object that was the second one is another one now.
+    pub(crate) is_raised: fn(&K, &K) -> bool,
+}
+
 /// What of a kind is looked at before it is decoded.
 struct Places {
     quantities: Option<Quantities>,
@@ -143,13 +150,19 @@ pub(crate) struct Typed<K, S> {
     strategy: S,
     cells: Vec<Cell<K>>,
     status: Option<Status<K>>,
+    generation: Option<Generation<K>>,
     /// Read from the schema at the first use.
     places: OnceLock<Places>,
 }
 
 impl<K: Object, S: Strategy<K>> Typed<K, S> {
-    pub(crate) fn new(strategy: S, cells: Vec<Cell<K>>, status: Option<Status<K>>) -> Self {
-        Self { strategy, cells, status, places: OnceLock::new() }
+    pub(crate) fn new(
+        strategy: S,
+        cells: Vec<Cell<K>>,
+        status: Option<Status<K>>,
+        generation: Option<Generation<K>>,
+    ) -> Self {
+        Self { strategy, cells, status, generation, places: OnceLock::new() }
     }
 
     /// Takes back what this part of `new` may not change.
@@ -257,12 +270,7 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.strategy.validate(object, &mut errors);
         self.strategy.validate_create(object, &mut errors);
         faultless(object, errors)?;
-        // Kinds without a spec have no generations.
-        let has_spec = match struct_fields::has(object, "spec") {
-            Some(has) => has,
-            None => spec(object)?.is_some(),
-        };
-        object.metadata_mut().generation = has_spec.then_some(1);
+        object.metadata_mut().generation = self.generation.as_ref().and_then(|it| it.first);
         Ok(())
     }
 
@@ -274,13 +282,10 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         self.prepare_and_validate(part, new, old, &mut errors);
         faultless(new, errors)?;
         if matches!(part, Part::Main | Part::EphemeralContainers | Part::Size)
-            && !is_same_but_for_metadata(new, old)
-            && let Some(before) = spec(old)?
+            && self.generation.as_ref().is_some_and(|it| (it.is_raised)(new, old))
         {
-            let is_same = spec(new)?.is_some_and(|now| now.get() == before.get());
-            if !is_same {
-                metadata::bump_generation(new.metadata_mut());
-            }
+            let before = old.metadata().generation.unwrap_or(0);
+            new.metadata_mut().generation = Some(before + 1);
         }
         Ok(())
     }
@@ -375,23 +380,6 @@ fn bare_fields(
         }
     }
     fields
-}
-
-fn is_same_but_for_metadata<K: Object>(new: &mut K, old: &K) -> bool {
-    let metadata = std::mem::replace(new.metadata_mut(), old.metadata().clone());
-    let is_same = new == old;
-    *new.metadata_mut() = metadata;
-    is_same
-}
-
-/// The object's spec as it is going to be stored, if it has one.
-fn spec<K: Object>(object: &K) -> Result<Option<Box<RawValue>>, Fault> {
-    #[derive(Deserialize)]
-    struct Whole {
-        spec: Option<Box<RawValue>>,
-    }
-    let whole = serde_json::to_vec(object).and_then(|json| serde_json::from_slice(&json));
-    whole.map(|whole: Whole| whole.spec).map_err(|error| Fault::Decode(error.to_string()))
 }
 
 fn faultless<K: Object>(object: &K, errors: FieldErrors) -> Result<(), Fault> {

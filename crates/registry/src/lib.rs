@@ -21,7 +21,6 @@ mod quantities;
 mod rules;
 pub mod scale;
 mod strategy;
-mod struct_fields;
 
 pub use any_object::AnyObject;
 pub use builder::{Builder, resource};

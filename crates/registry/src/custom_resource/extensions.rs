@@ -1,10 +1,10 @@
 //! What Kubernetes' extensions of OpenAPI say of values: lists with nothing twice, embedded objects that say what they are
-//! (Kubernetes: `apiextensions-apiserver/pkg/apiserver/schema/{listtype,objectmeta}`).
+//! (Kubernetes: `apiextensions-apiserver/pkg/apiserver/schema/{listtype,objectmeta}`), numbers of 32 bits.
 
 use std::collections::HashSet;
 
 use api_machinery::{FieldErrors, FieldPath};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::structural_schema::{is_set, of_field};
 
@@ -65,7 +65,20 @@ impl Check<'_> {
                     self.value(&schema["items"], element, old, &Path::Element(path, index));
                 }
             }
+            Value::Number(number) => self.number(schema, number, path),
             _ => {}
+        }
+    }
+
+    /// Kubernetes: `IsValueValidAgainstRange`.
+    fn number(&mut self, schema: &Value, number: &Number, path: &Path<'_>) {
+        let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
+        let is_short = schema["type"] == "integer" && schema["format"] == "int32";
+        if is_short && number.as_f64().is_some_and(|number| !range.contains(&number)) {
+            self.tell(path, &"".into(), |errors, path, value| {
+                let why = "Checked value must be of type integer with format int32";
+                errors.invalid(&FieldPath::new("<nil>"), value, &format!("{why} in {path}"));
+            });
         }
     }
 

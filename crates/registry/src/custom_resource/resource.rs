@@ -108,6 +108,7 @@ impl CustomResource {
             is_computed: false,
             replaces_by_version: true,
             is_created_by_put: false,
+            is_shown_when_deleted: false,
             is_served,
             shapes: OnceLock::new(),
             deprecation_warning,

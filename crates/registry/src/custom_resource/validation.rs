@@ -8,7 +8,7 @@ use jsonschema::{
 };
 use serde_json::{Map, Value, json};
 
-use super::structural_schema::is_set;
+use super::{formats, structural_schema::is_set};
 
 /// How many faults are told of.
 const MOST_FAULTS: usize = 100;
@@ -34,6 +34,9 @@ impl Validation {
         let patterns = PatternOptions::regex().size_limit(PATTERN_SIZE);
         let options =
             jsonschema::options().with_draft(Draft::Draft4).with_pattern_options(patterns);
+        let options = formats::ALL
+            .into_iter()
+            .fold(options, |options, (name, check)| options.with_format(name, check));
         let validator = options.build(&json_schema(schema, false));
         validator.map(Self).map_err(|error| error.to_string())
     }
@@ -75,6 +78,9 @@ fn json_schema(schema: &Value, takes_null: bool) -> Value {
         .iter()
         // Those say nothing, and are none for the draft.
         .filter(|(_, value)| value.as_array().is_none_or(|list| !list.is_empty()))
+        .filter(|(keyword, value)| {
+            *keyword != "format" || formats::is_checked(schema.get("type"), value)
+        })
         .map(|(keyword, value)| {
             let value = match (keyword.as_str(), value) {
                 ("properties", Value::Object(schemas)) => schemas
@@ -127,7 +133,7 @@ fn tell(error: &ValidationError<'_>, errors: &mut FieldErrors) {
         Kind::Enum { options } => {
             let allowed: Vec<String> = options.as_array().into_iter().flatten().map(text).collect();
             let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
-            errors.not_supported(&path, &text(value), &allowed);
+            errors.not_supported(&path, text(value), &allowed);
         }
         Kind::MaxLength { limit } => errors.too_long(&path, size(*limit)),
         Kind::MaxItems { limit } => {
@@ -139,6 +145,10 @@ fn tell(error: &ValidationError<'_>, errors: &mut FieldErrors) {
         Kind::UniqueItems => errors.duplicate(&path, format_args!("{value}")),
         Kind::Type { .. } => {
             errors.type_invalid(&path, type_of(value), &format!("{path} in body {}", why(error)));
+        }
+        Kind::Format { .. } => {
+            let why = format!("{path} in body {}", why(error));
+            errors.type_invalid(&path, format_args!("{value}"), &why);
         }
         Kind::AnyOf { .. }
         | Kind::OneOfNotValid { .. }

@@ -188,6 +188,36 @@ fn faults_are_told_in_kubernetes_words() {
 }
 
 #[test]
+fn texts_are_of_the_formats_that_kubernetes_knows() {
+    let of = |format: &str| json!({"type": "string", "format": format});
+    for (format, fine, wrong) in [
+        ("uuid", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "x"),
+        ("cidr", "10.0.0.0/8", "10.0.0.0"),
+        ("date-time", "2014-12-15T19:30:20Z", "2014-12-15"),
+        ("uri", "/path", "path"),
+        ("duration", "22 ns", "soon"),
+        ("k8s-short-name", "a-b", "a.b"),
+    ] {
+        check_faults(&of(format), &json!(fine), &[]);
+        let told = format!(
+            r#"spec.f: Invalid value: "{wrong}": spec.f in body must be of type {format}: "{wrong}""#
+        );
+        check_faults(&of(format), &json!(wrong), &[&told]);
+        let either = json!({"x-kubernetes-int-or-string": true, "format": format});
+        check_faults(&either, &json!(wrong), &[&told]);
+        check_faults(&either, &json!(1), &[]);
+    }
+    for unknown in ["regex", "time", "json-pointer", "int64"] {
+        check_faults(&of(unknown), &json!("((("), &[]);
+    }
+    let integer = |format: &str| json!({"type": "integer", "format": format});
+    check_faults(&integer("int64"), &json!(2_147_483_648_u32), &[]);
+    check_faults(&integer("int32"), &json!(2_147_483_647), &[]);
+    let long = r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.f"#;
+    check_faults(&integer("int32"), &json!(2_147_483_648_u32), &[long]);
+}
+
+#[test]
 fn null_of_a_nullable_field_must_be_in_its_enum_and_is_good_for_all_else() {
     let check = |mut field: Value, expected: &[&str]| {
         field["nullable"] = json!(true);

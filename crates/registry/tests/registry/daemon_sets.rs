@@ -152,3 +152,19 @@ fn a_table_shows_where_pods_are() {
     "#]],
     );
 }
+
+/// Kubernetes: `SetDefaults_Pod`, which has no say in templates.
+#[test]
+fn a_template_on_the_network_of_its_node_leaves_the_ports_of_the_node_to_its_pods() {
+    let port = |plural: &str, path: &str| {
+        let def = def(plural);
+        let mut object = example(&def);
+        let spec = object.pointer_mut(path).unwrap();
+        spec["hostNetwork"] = json!(true);
+        spec["containers"][0]["ports"] = json!([{"containerPort": 80}]);
+        let created = create(&def, object);
+        created.pointer(&format!("{path}/containers/0/ports/0/hostPort")).cloned()
+    };
+    assert_eq!(port("daemonsets", "/spec/template/spec"), None);
+    assert_eq!(port("pods", "/spec"), Some(json!(80)));
+}

@@ -8,6 +8,41 @@ use serde_json::{Value, json};
 
 use crate::{context, create, def, example, now, try_create, update, update_status};
 
+/// The kinds whose changes are counted from 1 on, as the strategies of Kubernetes do (`Generation = 1`), and our own.
+const COUNTED: [&str; 31] = [
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "daemonsets.apps",
+    "deployments.apps",
+    "replicasets.apps",
+    "statefulsets.apps",
+    "cronjobs.batch",
+    "jobs.batch",
+    "pods",
+    "podtemplates",
+    "replicationcontrollers",
+    "endpointslices.discovery.k8s.io",
+    "flowschemas.flowcontrol.apiserver.k8s.io",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+    "ingressclasses.networking.k8s.io",
+    "ingresses.networking.k8s.io",
+    "networkpolicies.networking.k8s.io",
+    "poddisruptionbudgets.policy",
+    "deviceclasses.resource.k8s.io",
+    "resourceslices.resource.k8s.io",
+    "priorityclasses.scheduling.k8s.io",
+    "dnses.minik8s.io",
+    "functions.minik8s.io",
+    "gpujobs.minik8s.io",
+    "workflows.minik8s.io",
+    "workflowruns.minik8s.io",
+];
+
 #[test]
 fn is_created_from_its_example_with_the_metadata_of_the_server() {
     for def in registry::all() {
@@ -16,7 +51,8 @@ fn is_created_from_its_example_with_the_metadata_of_the_server() {
         assert_eq!(metadata["uid"], "0ab1", "{}", def.names.kind);
         assert_eq!(metadata["creationTimestamp"], "2026-01-01T00:00:00Z");
         assert_eq!(metadata.get("namespace").is_some(), def.scope == Scope::Namespaced);
-        assert_eq!(metadata.get("generation").is_some(), object.get("spec").is_some());
+        let counted = COUNTED.contains(&def.qualified().as_str());
+        assert_eq!(metadata["generation"], json!(counted.then_some(1)), "{}", def.names.kind);
         assert_eq!(
             (&object["kind"], &object["apiVersion"]),
             (&json!(def.names.kind), &json!(def.api_version()))
@@ -43,11 +79,37 @@ fn takes_a_label_and_tells_an_unknown_field() {
         labelled["metadata"]["labels"]["tier"] = json!("front");
         let updated = update(&def, &object, labelled.clone()).unwrap();
         assert_eq!(updated["metadata"]["labels"]["tier"], "front", "{}", def.names.kind);
-        assert_eq!(updated["metadata"].get("generation"), object["metadata"].get("generation"));
+        // Labels of an EndpointSlice are what it is about.
+        let raised = i64::from(def.names.kind == "EndpointSlice");
+        let generation = object["metadata"]["generation"].as_i64().map(|it| it + raised);
+        assert_eq!(updated["metadata"]["generation"], json!(generation), "{}", def.names.kind);
         labelled["nonsense"] = json!(1);
         let unknown = def.decode(labelled, None).unwrap().unknown;
         assert_eq!(unknown, ["nonsense"], "{}", def.names.kind);
     }
+}
+
+#[test]
+fn counts_the_changes_that_kubernetes_counts() {
+    let check = |plural: &str, field: &str, value: Value, expected: Option<i64>| {
+        let def = def(plural);
+        let object = create(&def, example(&def));
+        let mut other = object.clone();
+        let (parent, name) = field.rsplit_once('/').unwrap();
+        other.pointer_mut(parent).unwrap()[name] = value;
+        let updated = update(&def, &object, other).unwrap();
+        assert_eq!(updated["metadata"]["generation"], json!(expected), "{plural} {field}");
+    };
+    check("validatingwebhookconfigurations", "/webhooks", json!([]), Some(2));
+    check("validatingwebhookconfigurations", "/metadata/annotations", json!({"a": "b"}), Some(1));
+    check("deployments", "/metadata/annotations", json!({"a": "b"}), Some(2));
+    check("replicasets", "/metadata/annotations", json!({"a": "b"}), Some(1));
+    check("endpointslices", "/endpoints", json!([]), Some(2));
+    check("podtemplates", "/template/metadata/labels", json!({"a": "b"}), Some(2));
+    check("priorityclasses", "/description", json!("another"), Some(1));
+    check("csidrivers", "/spec/requiresRepublish", json!(true), Some(1));
+    check("services", "/spec/publishNotReadyAddresses", json!(true), None);
+    check("namespaces", "/metadata/annotations", json!({"a": "b"}), None);
 }
 
 #[test]
@@ -151,8 +213,15 @@ fn has_metadata_that_its_status_brings_along_if_it_is_of_kubernetes() {
             other["metadata"][field] = json!("2020-01-01T00:00:00Z");
         }
         let written = update_status(def, &object, other.clone()).unwrap();
-        let alone = ["minik8s.io", "apiregistration.k8s.io", "resource.k8s.io"];
-        let alone = alone.contains(&def.names.group.as_str()) || def.names.kind == "ServiceCIDR";
+        let groups = [
+            "minik8s.io",
+            "apiregistration.k8s.io",
+            "flowcontrol.apiserver.k8s.io",
+            "resource.k8s.io",
+        ];
+        let kinds = ["ServiceCIDR", "ValidatingAdmissionPolicy", "VolumeAttachment"];
+        let names = &def.names;
+        let alone = groups.contains(&&*names.group) || kinds.contains(&&*names.kind);
         let expected = if alone { &object } else { &other };
         for field in ["annotations", "finalizers"] {
             let kind = &def.names.kind;
@@ -162,8 +231,13 @@ fn has_metadata_that_its_status_brings_along_if_it_is_of_kubernetes() {
             assert_eq!(written["metadata"][field], object["metadata"][field], "{field}");
         }
         other["metadata"]["labels"] = json!({"not a label": "x"});
-        let checked = update_status(def, &object, other).is_err();
-        assert_eq!(checked, !alone, "{}", def.names.kind);
+        let written = update_status(def, &object, other);
+        // A Deployment's labels stay, while its annotations may change.
+        let keeps_labels = alone || names.kind == "Deployment";
+        assert_eq!(written.is_ok(), keeps_labels, "{}", names.kind);
+        if let Ok(written) = written {
+            assert_eq!(written["metadata"]["labels"], object["metadata"]["labels"]);
+        }
     }
 }
 
@@ -223,6 +297,92 @@ fn selects_by_its_fields_and_no_others() {
             (400, "field label not supported: spec.nonsense")
         );
     }
+}
+
+/// The fields of Kubernetes' `AddFieldLabelConversionFunc`, and those of our own kinds; `status.replicas` of ReplicaSets is
+/// one that Kubernetes no longer takes.
+const SELECTABLE: [(&str, &[&str]); 14] = [
+    (
+        "events",
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+    ),
+    (
+        "events.events.k8s.io",
+        &[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
+    ),
+    ("namespaces", &["status.phase"]),
+    ("nodes", &["spec.unschedulable"]),
+    (
+        "pods",
+        &[
+            "spec.nodeName",
+            "spec.host",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+    ),
+    ("replicationcontrollers", &["status.replicas"]),
+    ("secrets", &["type"]),
+    ("services", &["spec.clusterIP", "spec.type"]),
+    ("replicasets.apps", &["status.replicas"]),
+    ("jobs.batch", &["status.successful"]),
+    ("certificatesigningrequests.certificates.k8s.io", &["spec.signerName"]),
+    ("resourceslices.resource.k8s.io", &["spec.nodeName", "spec.driver"]),
+    ("gpujobs.minik8s.io", &["status.state"]),
+    ("workflowruns.minik8s.io", &["spec.workflow", "status.phase"]),
+];
+
+#[test]
+fn selects_by_the_fields_that_kubernetes_has() {
+    for def in registry::all() {
+        let own = SELECTABLE.iter().find(|(name, _)| *name == def.qualified());
+        let own = own.map_or(&[][..], |(_, fields)| fields);
+        let common: &[&str] = match def.scope {
+            Scope::Cluster => &["metadata.name"],
+            Scope::Namespaced => &["metadata.name", "metadata.namespace"],
+        };
+        assert_eq!(def.fields, [own, common].concat(), "{}", def.names.kind);
+    }
+}
+
+#[test]
+fn a_pod_is_selected_by_its_node_under_either_name() {
+    let def = def("pods");
+    let mut pod = create(&def, example(&def));
+    pod["spec"]["nodeName"] = json!("n1");
+    let values = def.stored_field_values(&pod);
+    let value = |field: &str| &values[def.fields.iter().position(|it| it == field).unwrap()];
+    assert_eq!((&**value("spec.nodeName"), &**value("spec.host")), ("n1", "n1"));
+    assert_eq!(value("status.podIPs"), "");
 }
 
 proptest! {

@@ -362,7 +362,7 @@ fn of_a_pod_on_the_network_of_its_node() {
         "pods",
         pod,
         &expect![[r#"
-        spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true
+        spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true
     "#]],
     );
 }
@@ -493,9 +493,9 @@ fn of_a_deployment() {
 fn of_a_service() {
     check(
         "services",
-        "{metadata: {name: 1a}, spec: {type: Cloud}}",
+        "{metadata: {name: 1_a}, spec: {type: Cloud}}",
         &expect![[r#"
-        metadata.name: Invalid value: "1a": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')
+        metadata.name: Invalid value: "1_a": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         spec.type: Unsupported value: "Cloud": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
         spec.ports: Required value
     "#]],
@@ -557,6 +557,42 @@ fn of_config_maps_and_secrets() {
             data[tls.key]: Required value
         "#]],
     );
+}
+
+#[test]
+fn of_a_secret_of_a_type() {
+    let check = |type_: &str, data: &str, expected: &str| {
+        let given =
+            format!("{{metadata: {{name: a}}, type: kubernetes.io/{type_}, stringData: {data}}}");
+        let def = def("secrets");
+        let made = try_create(&def, yaml(&given), &context(&def));
+        let told = made.map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(
+            told.strip_prefix("Secret \"a\" is invalid: ").unwrap_or(&told),
+            expected,
+            "{given}"
+        );
+    };
+    let account = "metadata.annotations[kubernetes.io/service-account.name]: Required value";
+    check("service-account-token", "{}", account);
+    check("basic-auth", "{}", "[data[username]: Required value, data[password]: Required value]");
+    check("basic-auth", "{password: ''}", "");
+    check("ssh-auth", "{ssh-privatekey: ''}", "data[ssh-privatekey]: Required value");
+    check("tls", "{}", "[data[tls.crt]: Required value, data[tls.key]: Required value]");
+    for (type_, key) in [("dockercfg", ".dockercfg"), ("dockerconfigjson", ".dockerconfigjson")] {
+        check(type_, "{}", &format!("data[{key}]: Required value"));
+        let wrong = |why: &str| {
+            format!("data[{key}]: Invalid value: \"<secret contents redacted>\": {why}")
+        };
+        let of = |text: &str| format!("{{{key}: '{text}'}}");
+        check(type_, &of("{"), &wrong("unexpected end of JSON input"));
+        check(type_, &of(""), &wrong("unexpected end of JSON input"));
+        check(type_, &of("x"), &wrong("expected value at line 1 column 1"));
+        let list = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+        check(type_, &of("[]"), &wrong(list));
+        check(type_, &of("{\"auths\": {}}"), "");
+        check(type_, &of("null"), "");
+    }
 }
 
 #[test]

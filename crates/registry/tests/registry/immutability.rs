@@ -20,7 +20,7 @@ pub(crate) fn allowed(plural: &str, field: &str, value: Value) {
     let changed = set(&object, field, value);
     let updated = update(&def, &object, changed.clone()).unwrap();
     assert_eq!(updated.pointer(field), changed.pointer(field));
-    if field.starts_with("/spec") {
+    if field.starts_with("/spec") && !object["metadata"]["generation"].is_null() {
         assert_eq!(updated["metadata"]["generation"], 2, "{field}");
     }
 }

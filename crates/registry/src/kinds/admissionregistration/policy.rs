@@ -31,8 +31,9 @@ const MAX_ANNOTATION: usize = 5 * 1024;
 pub(crate) fn validating() -> ResourceDef {
     resource::<ValidatingAdmissionPolicy, _>(Validating)
         .replaced_by_version()
+        .generation(|new, old| new.spec != old.spec)
         .categories(&["api-extensions"])
-        .status(|policy, from| policy.status.clone_from(&from.status))
+        .status_alone(|policy, from| policy.status.clone_from(&from.status))
         .column("Validations", "integer", 0, |policy, _| {
             json!(policy.spec.iter().flat_map(|it| it.validations.iter().flatten()).count())
         })
@@ -45,6 +46,7 @@ pub(crate) fn validating() -> ResourceDef {
 pub(crate) fn mutating() -> ResourceDef {
     resource::<MutatingAdmissionPolicy, _>(Mutating)
         .replaced_by_version()
+        .generation(|new, old| new.spec != old.spec)
         .categories(&["api-extensions"])
         .column("Mutations", "integer", 0, |policy, _| {
             json!(policy.spec.iter().flat_map(|it| it.mutations.iter().flatten()).count())

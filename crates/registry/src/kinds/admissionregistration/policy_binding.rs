@@ -20,6 +20,7 @@ const TWICE: &str = "must not contain both Deny and Warn (repeating the same val
 pub(crate) fn validating() -> ResourceDef {
     resource::<ValidatingAdmissionPolicyBinding, _>(Validating)
         .replaced_by_version()
+        .generation(|new, old| new.spec != old.spec)
         .categories(&["api-extensions"])
         .column("PolicyName", "string", 0, |binding, _| json!(binding.spec.policy_name))
         .column("ParamRef", "string", 0, |binding, _| params(binding.spec.param_ref.as_ref()))
@@ -29,6 +30,7 @@ pub(crate) fn validating() -> ResourceDef {
 pub(crate) fn mutating() -> ResourceDef {
     resource::<MutatingAdmissionPolicyBinding, _>(Mutating)
         .replaced_by_version()
+        .generation(|new, old| new.spec != old.spec)
         .categories(&["api-extensions"])
         .column("PolicyName", "string", 0, |binding, _| {
             json!(binding.spec.as_ref().and_then(|it| it.policy_name.as_ref()))

@@ -26,6 +26,7 @@ const MAX_SECONDS: i32 = 30;
 pub(crate) fn mutating() -> ResourceDef {
     resource::<MutatingWebhookConfiguration, _>(Mutating)
         .replaced_by_version()
+        .generation(|new, old| new.webhooks != old.webhooks)
         .categories(&["api-extensions"])
         .column("Webhooks", "integer", 0, |it, _| json!(it.webhooks.iter().flatten().count()))
         .build()
@@ -34,6 +35,7 @@ pub(crate) fn mutating() -> ResourceDef {
 pub(crate) fn validating() -> ResourceDef {
     resource::<ValidatingWebhookConfiguration, _>(Validating)
         .replaced_by_version()
+        .generation(|new, old| new.webhooks != old.webhooks)
         .categories(&["api-extensions"])
         .column("Webhooks", "integer", 0, |it, _| json!(it.webhooks.iter().flatten().count()))
         .build()

@@ -21,6 +21,7 @@ const ON_DELETE: &str = "OnDelete";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<DaemonSet, _>(DaemonSetStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["ds"])
         .categories(&["all"])
         .status(|set, from| set.status.clone_from(&from.status))

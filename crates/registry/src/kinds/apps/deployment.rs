@@ -23,6 +23,7 @@ const RECREATE: &str = "Recreate";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Deployment, _>(DeploymentStrategyOf)
+        .generation(is_another)
         .short_names(&["deploy"])
         .categories(&["all"])
         .status(|deployment, from| deployment.status.clone_from(&from.status))
@@ -39,6 +40,11 @@ pub(crate) fn definition() -> ResourceDef {
             json!(d.spec.as_ref().map_or_else(String::new, |s| cells::selector(&s.selector)))
         })
         .build()
+}
+
+/// Its annotations are its ReplicaSets', too.
+fn is_another(new: &Deployment, old: &Deployment) -> bool {
+    new.spec != old.spec || new.metadata.annotations != old.metadata.annotations
 }
 
 fn wanted(deployment: &Deployment) -> i32 {
@@ -76,6 +82,10 @@ impl Strategy<Deployment> for DeploymentStrategyOf {
 
     fn prepare_create(&self, deployment: &mut Deployment) {
         deployment.status = Some(DeploymentStatus::default());
+    }
+
+    fn prepare_status_update(&self, new: &mut Deployment, old: &Deployment) {
+        new.metadata.labels.clone_from(&old.metadata.labels);
     }
 
     fn validate(&self, deployment: &Deployment, errors: &mut FieldErrors) {

@@ -14,6 +14,7 @@ use crate::{
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<ReplicaSet, _>(ReplicaSetStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["rs"])
         .categories(&["all"])
         .status(|set, from| set.status.clone_from(&from.status))

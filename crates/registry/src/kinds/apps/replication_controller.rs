@@ -17,6 +17,7 @@ use crate::{
 
 pub(crate) fn definition() -> ResourceDef {
     let mut def = resource::<ReplicationController, _>(ReplicationControllerStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["rc"])
         .categories(&["all"])
         .status(|rc, from| rc.status.clone_from(&from.status))

@@ -29,6 +29,7 @@ const IMMUTABLE: &str = "updates to statefulset spec for fields other than 'repl
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<StatefulSet, _>(StatefulSetStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["sts"])
         .categories(&["all"])
         .status(|set, from| set.status.clone_from(&from.status))

@@ -16,6 +16,7 @@ const LONGEST_PART_OF_ZONE: usize = 14;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<CronJob, _>(CronJobStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["cj"])
         .categories(&["all"])
         .status(|cron_job, from| cron_job.status.clone_from(&from.status))

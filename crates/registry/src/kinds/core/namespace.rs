@@ -15,6 +15,7 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub(crate) fn definition() -> ResourceDef {
     resource::<Namespace, _>(NamespaceStrategy)
         .short_names(&["ns"])
+        .shown_when_deleted()
         .status(|namespace, from| namespace.status.clone_from(&from.status))
         .subresource(Subresource::Finalize)
         .column("Status", "string", 0, |namespace, _| json!(phase(namespace)))

@@ -33,6 +33,7 @@ const COMMON: [&str; 9] = [
 pub(crate) fn definition() -> ResourceDef {
     resource::<PersistentVolume, _>(VolumeStrategy)
         .short_names(&["pv"])
+        .shown_when_deleted()
         .status(|volume, from| volume.status.clone_from(&from.status))
         .column("Capacity", "string", 0, |volume, _| json!(capacity(volume)))
         .column("Access Modes", "string", 0, |volume, _| {

@@ -26,6 +26,7 @@ const IMMUTABLE: &str = "spec is immutable after creation except resources.reque
 pub(crate) fn definition() -> ResourceDef {
     resource::<PersistentVolumeClaim, _>(ClaimStrategy)
         .short_names(&["pvc"])
+        .shown_when_deleted()
         .status(|claim, from| claim.status.clone_from(&from.status))
         .column("Status", "string", 0, |claim, _| json!(phase(claim)))
         .column("Volume", "string", 0, |claim, _| json!(volume(claim)))

@@ -9,6 +9,8 @@ use crate::{ResourceDef, Strategy, cells, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<PodTemplate, _>(PodTemplateStrategy)
+        .generation(|new, old| new.template != old.template)
+        .shown_when_deleted()
         .column("Containers", "string", 0, |t, _| json!(of_containers(t, |c| Some(&c.name))))
         .column("Images", "string", 0, |t, _| json!(of_containers(t, |c| c.image.as_ref())))
         .column("Pod Labels", "string", 0, |t, _| {

@@ -48,6 +48,7 @@ const NOT_APPLICABLE: &str = "unsupported scope applied to resource";
 pub(crate) fn definition() -> ResourceDef {
     resource::<ResourceQuota, _>(ResourceQuotaStrategy)
         .short_names(&["quota"])
+        .shown_when_deleted()
         .status(|quota, from| quota.status.clone_from(&from.status))
         .column("Request", "string", 0, |quota, _| json!(used(quota, |name| !is_limit(name))))
         .column("Limit", "string", 0, |quota, _| json!(used(quota, is_limit)))

@@ -2,7 +2,7 @@
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{ByteString, api::core::v1::Secret};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::config_map::{MAX_SIZE, stays_immutable};
 use crate::{
@@ -17,13 +17,7 @@ pub(crate) fn definition() -> ResourceDef {
         .build()
 }
 
-/// The keys that a Secret of a type must have. Of `basic-auth`'s one is enough.
-const REQUIRED: [(&str, &[&str]); 4] = [
-    ("kubernetes.io/tls", &["tls.crt", "tls.key"]),
-    ("kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]),
-    ("kubernetes.io/dockercfg", &[".dockercfg"]),
-    ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
-];
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
 
 struct SecretStrategy;
 
@@ -46,17 +40,7 @@ impl Strategy<Secret> for SecretStrategy {
         if size > MAX_SIZE {
             errors.too_long(&path, MAX_SIZE);
         }
-        let has = |key: &str| secret.data.as_ref().is_some_and(|d| d.contains_key(key));
-        let type_ = text(secret.type_.as_ref());
-        for (_, keys) in REQUIRED.iter().filter(|(t, _)| *t == type_) {
-            for key in keys.iter().filter(|k| !has(k)) {
-                errors.required(&path.key(key), "");
-            }
-        }
-        if type_ == "kubernetes.io/basic-auth" && !has("username") && !has("password") {
-            errors.required(&path.key("username"), "");
-            errors.required(&path.key("password"), "");
-        }
+        of_type(secret, errors);
     }
 
     fn validate_update(&self, new: &Secret, old: &Secret, errors: &mut FieldErrors) {
@@ -69,4 +53,63 @@ impl Strategy<Secret> for SecretStrategy {
     fn fields(&self, secret: &Secret) -> Vec<(&'static str, String)> {
         vec![("type", text(secret.type_.as_ref()).to_owned())]
     }
+}
+
+/// What a Secret of its type must have (Kubernetes: `ValidateSecret`).
+fn of_type(secret: &Secret, errors: &mut FieldErrors) {
+    let value = |key: &str| Some(secret.data.as_ref()?.get(key)?.0.as_slice());
+    let mut required = |key: &str| errors.required(&FieldPath::new("data").key(key), "");
+    match text(secret.type_.as_ref()) {
+        "kubernetes.io/service-account-token" => names_account(secret, errors),
+        "kubernetes.io/dockercfg" => is_json(".dockercfg", value(".dockercfg"), errors),
+        "kubernetes.io/dockerconfigjson" => {
+            is_json(".dockerconfigjson", value(".dockerconfigjson"), errors);
+        }
+        "kubernetes.io/basic-auth" => {
+            let keys = ["username", "password"];
+            if keys.iter().all(|key| value(key).is_none()) {
+                keys.into_iter().for_each(required);
+            }
+        }
+        "kubernetes.io/ssh-auth" if value("ssh-privatekey").is_none_or(<[u8]>::is_empty) => {
+            required("ssh-privatekey");
+        }
+        "kubernetes.io/tls" => {
+            let missing = ["tls.crt", "tls.key"].into_iter().filter(|key| value(key).is_none());
+            missing.for_each(required);
+        }
+        _ => {}
+    }
+}
+
+fn names_account(secret: &Secret, errors: &mut FieldErrors) {
+    let annotations = secret.metadata.annotations.as_ref();
+    if text(annotations.and_then(|all| all.get(ACCOUNT))).is_empty() {
+        let path = FieldPath::new("metadata").child("annotations");
+        errors.required(&path.key(ACCOUNT), "");
+    }
+}
+
+/// Of what is there, only that it is wrong is shown.
+fn is_json(key: &str, value: Option<&[u8]>, errors: &mut FieldErrors) {
+    let path = FieldPath::new("data").key(key);
+    match value.map(json_fault) {
+        None => errors.required(&path, ""),
+        Some(Some(fault)) => errors.invalid(&path, "<secret contents redacted>", &fault),
+        Some(None) => {}
+    }
+}
+
+/// Why it is no object in JSON, as Go says it, but for where what character is wrong.
+fn json_fault(json: &[u8]) -> Option<String> {
+    let found = match serde_json::from_slice(json) {
+        Ok(Value::Object(_) | Value::Null) => return None,
+        Ok(Value::Array(_)) => "array",
+        Ok(Value::String(_)) => "string",
+        Ok(Value::Number(_)) => "number",
+        Ok(Value::Bool(_)) => "bool",
+        Err(error) if error.is_eof() => return Some("unexpected end of JSON input".to_owned()),
+        Err(error) => return Some(error.to_string()),
+    };
+    Some(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
 }

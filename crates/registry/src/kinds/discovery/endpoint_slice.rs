@@ -12,10 +12,19 @@ const UNSET: &str = "<unset>";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<EndpointSlice, _>(EndpointSliceStrategy)
+        .generation(is_another)
         .column("AddressType", "string", 0, |slice, _| json!(slice.address_type))
         .column("Ports", "string", 0, |slice, _| json!(ports(slice)))
         .column("Endpoints", "string", 0, |slice, _| json!(endpoints(slice)))
         .build()
+}
+
+/// All but metadata, and labels.
+fn is_another(new: &EndpointSlice, old: &EndpointSlice) -> bool {
+    new.address_type != old.address_type
+        || new.endpoints != old.endpoints
+        || new.ports != old.ports
+        || new.metadata.labels != old.metadata.labels
 }
 
 fn ports(slice: &EndpointSlice) -> String {

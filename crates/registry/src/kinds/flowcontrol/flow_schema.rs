@@ -16,7 +16,8 @@ const MAX_PRECEDENCE: i32 = 10_000;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<FlowSchema, _>(FlowSchemaStrategy)
-        .status(|schema, from| schema.status.clone_from(&from.status))
+        .generation(|new, old| new.spec != old.spec)
+        .status_alone(|schema, from| schema.status.clone_from(&from.status))
         .column("PriorityLevel", "string", 0, |schema, _| {
             json!(schema.spec.as_ref().map(|s| &s.priority_level_configuration.name))
         })

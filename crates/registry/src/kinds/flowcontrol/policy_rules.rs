@@ -157,7 +157,7 @@ fn validate_verbs(verbs: &[String], path: &FieldPath, errors: &mut FieldErrors) 
         return;
     }
     if verbs.iter().any(|verb| !VERBS.contains(&verb.as_str())) {
-        errors.not_supported(&path, &verbs.join(","), &VERBS);
+        errors.not_supported(&path, verbs.join(","), &VERBS);
     }
 }
 

@@ -22,7 +22,8 @@ const HASH_BITS: i32 = 60;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<PriorityLevelConfiguration, _>(LevelStrategy)
-        .status(|level, from| level.status.clone_from(&from.status))
+        .generation(|new, old| new.spec != old.spec)
+        .status_alone(|level, from| level.status.clone_from(&from.status))
         .column("Type", "string", 0, |level, _| json!(level.spec.as_ref().map(|s| &s.type_)))
         .column("NominalConcurrencyShares", "string", 0, |level, _| {
             or_none(level, |limited| limited.nominal_concurrency_shares)

@@ -20,6 +20,7 @@ const UNUSABLE_ENDS: [&str; 2] = ["/.", "/.."];
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Dns, _>(DnsStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["dns"])
         .categories(&["all"])
         .status_alone(|dns, from| dns.status.clone_from(&from.status))
@@ -97,7 +98,7 @@ fn validate_path(entry: &DnsPath, path: &FieldPath, errors: &mut FieldErrors) {
         errors.invalid(&path.child("path"), &entry.path, &why);
     }
     let path = path.child("service");
-    rules::named(&entry.service.name, names::dns1035_label, &path.child("name"), errors);
+    rules::named(&entry.service.name, names::dns1123_label, &path.child("name"), errors);
     rules::port(entry.service.port, &path.child("port"), errors);
 }
 

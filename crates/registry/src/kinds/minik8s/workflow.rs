@@ -15,6 +15,7 @@ const MAX_DOCUMENT: usize = 256 * 1024;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Workflow, _>(WorkflowStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["wf"])
         .categories(&["all"])
         .status_alone(|workflow, from| workflow.status.clone_from(&from.status))

@@ -12,6 +12,7 @@ use crate::{ResourceDef, Strategy, cells::NONE, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<WorkflowRun, _>(WorkflowRunStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["wfr"])
         .categories(&["all"])
         .status_alone(|run, from| run.status.clone_from(&from.status))

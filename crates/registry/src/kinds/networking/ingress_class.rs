@@ -18,6 +18,7 @@ const SCOPES: [&str; 2] = ["Cluster", "Namespace"];
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<IngressClass, _>(IngressClassStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .only_own_columns()
         .column("Name", "string", 0, |class, _| json!(name(class)))
         .format("name")

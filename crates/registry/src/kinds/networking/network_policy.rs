@@ -21,6 +21,7 @@ const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<NetworkPolicy, _>(NetworkPolicyStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["netpol"])
         .column("Pod-Selector", "string", 0, |policy, _| json!(selector(policy)))
         .build()

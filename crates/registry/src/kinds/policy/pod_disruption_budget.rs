@@ -12,6 +12,7 @@ use crate::{ResourceDef, Strategy, label_selector, resource, rules};
 pub(crate) fn definition() -> ResourceDef {
     resource::<PodDisruptionBudget, _>(PodDisruptionBudgetStrategy)
         .replaced_by_version()
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["pdb"])
         .status(|budget, from| budget.status.clone_from(&from.status))
         .column("Min Available", "string", 0, |budget, _| {

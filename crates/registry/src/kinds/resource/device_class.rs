@@ -9,7 +9,10 @@ use crate::{ResourceDef, Strategy, kinds::core::resource_names, resource};
 const MOST: usize = 32;
 
 pub(crate) fn definition() -> ResourceDef {
-    resource::<DeviceClass, _>(ClassStrategy).build()
+    resource::<DeviceClass, _>(ClassStrategy)
+        .generation(|new, old| new.spec != old.spec)
+        .shown_when_deleted()
+        .build()
 }
 
 struct ClassStrategy;

@@ -9,6 +9,7 @@ use crate::{ResourceDef, Strategy, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<ResourceClaim, _>(ClaimStrategy)
+        .shown_when_deleted()
         .status_alone(|claim, from| claim.status.clone_from(&from.status))
         .column("State", "string", 0, |claim, _| json!(state(claim)))
         .build()

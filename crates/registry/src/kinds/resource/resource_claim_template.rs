@@ -7,7 +7,7 @@ use super::claim;
 use crate::{ResourceDef, Strategy, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
-    resource::<ResourceClaimTemplate, _>(TemplateStrategy).build()
+    resource::<ResourceClaimTemplate, _>(TemplateStrategy).shown_when_deleted().build()
 }
 
 struct TemplateStrategy;

@@ -24,6 +24,8 @@ const PLACES: &str =
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<ResourceSlice, _>(SliceStrategy)
+        .generation(|new, old| new.spec != old.spec)
+        .shown_when_deleted()
         .column("Node", "string", 0, |slice, _| json!(text(slice.spec.node_name.as_ref())))
         .column("Driver", "string", 0, |slice, _| json!(slice.spec.driver))
         .column("Pool", "string", 0, |slice, _| json!(slice.spec.pool.name))

@@ -19,6 +19,7 @@ const PREEMPT_LOWER: &str = "PreemptLowerPriority";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<PriorityClass, _>(ClassStrategy)
+        .generation(|_, _| false)
         .short_names(&["pc"])
         .column("Value", "integer", 0, |class, _| json!(class.value.unwrap_or_default()))
         .column("Global-Default", "boolean", 0, |class, _| json!(is_default(class)))

@@ -16,6 +16,8 @@ const WITH_TYPE: &str = "ReadWriteOnceWithFSType";
 pub(crate) fn definition() -> ResourceDef {
     resource::<CSIDriver, _>(DriverStrategy)
         .replaced_by_version()
+        .generation_from_first_change(|new, old| new.spec != old.spec)
+        .shown_when_deleted()
         .column("AttachRequired", "boolean", 0, |driver, _| {
             json!(driver.spec.attach_required.unwrap_or(true))
         })

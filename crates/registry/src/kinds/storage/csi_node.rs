@@ -14,6 +14,7 @@ const LONGEST_ID: usize = 256;
 pub(crate) fn definition() -> ResourceDef {
     resource::<CSINode, _>(NodeStrategy)
         .replaced_by_version()
+        .shown_when_deleted()
         .column("Drivers", "integer", 0, |node, _| json!(node.spec.drivers.len()))
         .build()
 }

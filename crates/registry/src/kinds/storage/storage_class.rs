@@ -23,6 +23,7 @@ const DEFAULT_ANNOTATIONS: [&str; 2] = [
 pub(crate) fn definition() -> ResourceDef {
     resource::<StorageClass, _>(StorageClassStrategy)
         .short_names(&["sc"])
+        .shown_when_deleted()
         .only_own_columns()
         .column("Name", "string", 0, |class, _| json!(name(class)))
         .format("name")

@@ -20,7 +20,8 @@ const LONGEST_MESSAGE: usize = 1024;
 pub(crate) fn definition() -> ResourceDef {
     resource::<VolumeAttachment, _>(AttachmentStrategy)
         .replaced_by_version()
-        .status(|attachment, from| attachment.status.clone_from(&from.status))
+        .shown_when_deleted()
+        .status_alone(|attachment, from| attachment.status.clone_from(&from.status))
         .column("Attacher", "string", 0, |it, _| json!(it.spec.attacher))
         .format("name")
         .column("PV", "string", 0, |it, _| {

@@ -10,6 +10,7 @@ use crate::{ResourceDef, Strategy, resource};
 pub(crate) fn definition() -> ResourceDef {
     resource::<VolumeAttributesClass, _>(ClassStrategy)
         .short_names(&["vac"])
+        .shown_when_deleted()
         .column("DriverName", "string", 0, |class, _| json!(class.driver_name))
         .build()
 }

@@ -21,6 +21,7 @@ use crate::{
 pub(crate) fn definition() -> ResourceDef {
     resource::<CustomResourceDefinition, _>(CustomResourceDefinitionStrategy)
         .replaced_by_version()
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["crd", "crds"])
         .categories(&["api-extensions"])
         .status(|definition, from| definition.status.clone_from(&from.status))

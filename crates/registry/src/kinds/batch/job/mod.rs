@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Job, _>(JobStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .categories(&["all"])
         .status(|job, from| job.status.clone_from(&from.status))
         .column("Status", "string", 0, |job, _| json!(columns::status(job)))

@@ -90,8 +90,8 @@ impl Shared<'_> {
         let Some(number) = port.host_port.filter(|n| *n != 0) else { return };
         rules::port(number, &path.child("hostPort"), errors);
         if self.host_network && number != port.container_port {
-            let why = "must match `hostPort` when `hostNetwork` is true";
-            errors.invalid(&path.child("containerPort"), port.container_port, why);
+            let why = "must match `containerPort` when `hostNetwork` is true";
+            errors.invalid(&path.child("hostPort"), number, why);
         }
         let (protocol, ip) = (text(port.protocol.as_ref()), text(port.host_ip.as_ref()));
         let taken = format!("{protocol}/{ip}/{number}");

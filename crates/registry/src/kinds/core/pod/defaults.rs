@@ -18,8 +18,12 @@ const FILE_MODE: i32 = 0o644;
 pub(super) fn pod(spec: &mut PodSpec) {
     template(spec);
     spec.enable_service_links.get_or_insert(true);
+    let host_network = spec.host_network.unwrap_or(false);
     for container in containers(spec) {
         requests_from_limits(container);
+        if host_network {
+            container.ports.iter_mut().flatten().for_each(host_port);
+        }
     }
 }
 
@@ -30,10 +34,7 @@ pub(super) fn template(spec: &mut PodSpec) {
     text(&mut spec.scheduler_name, "default-scheduler");
     spec.termination_grace_period_seconds.get_or_insert(30);
     spec.security_context.get_or_insert_default();
-    let host_network = spec.host_network.unwrap_or(false);
-    for container in containers(spec) {
-        defaults(container, host_network);
-    }
+    containers(spec).for_each(defaults);
     spec.ephemeral_containers.iter_mut().flatten().for_each(ephemeral);
     spec.volumes.iter_mut().flatten().for_each(volume);
 }
@@ -49,7 +50,7 @@ fn containers(spec: &mut PodSpec) -> impl Iterator<Item = &mut Container> {
     spec.init_containers.iter_mut().flatten().chain(&mut spec.containers)
 }
 
-fn defaults(container: &mut Container, host_network: bool) {
+fn defaults(container: &mut Container) {
     text(
         &mut container.image_pull_policy,
         pull_policy(container.image.as_deref().unwrap_or_default()),
@@ -57,7 +58,7 @@ fn defaults(container: &mut Container, host_network: bool) {
     text(&mut container.termination_message_path, "/dev/termination-log");
     text(&mut container.termination_message_policy, "File");
     container.resources.get_or_insert_default();
-    container.ports.iter_mut().flatten().for_each(|p| port(p, host_network));
+    container.ports.iter_mut().flatten().for_each(|port| text(&mut port.protocol, "TCP"));
     variables(container.env.iter_mut().flatten());
     let probes = [
         &mut container.liveness_probe,
@@ -97,9 +98,9 @@ fn pull_policy(image: &str) -> &'static str {
     }
 }
 
-fn port(port: &mut ContainerPort, host_network: bool) {
-    text(&mut port.protocol, "TCP");
-    if host_network && port.host_port.unwrap_or(0) == 0 {
+/// Of a pod on its node's network.
+fn host_port(port: &mut ContainerPort) {
+    if port.host_port.unwrap_or(0) == 0 {
         port.host_port = Some(port.container_port);
     }
 }

@@ -25,8 +25,10 @@ use crate::{ResourceDef, Strategy, Subresource, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Pod, _>(PodStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["po"])
         .categories(&["all"])
+        .shown_when_deleted()
         .status(|pod, from| pod.status.clone_from(&from.status))
         .subresource(Subresource::Binding)
         .subresource(Subresource::Eviction)
@@ -176,12 +178,16 @@ impl Strategy<Pod> for PodStrategy {
         let host_network = spec.and_then(|s| s.host_network).unwrap_or(false);
         vec![
             ("spec.nodeName", spec_text(|s| s.node_name.as_ref())),
+            // The name of before.
+            ("spec.host", spec_text(|s| s.node_name.as_ref())),
             ("spec.restartPolicy", spec_text(|s| s.restart_policy.as_ref())),
             ("spec.schedulerName", spec_text(|s| s.scheduler_name.as_ref())),
             ("spec.serviceAccountName", spec_text(|s| s.service_account_name.as_ref())),
             ("spec.hostNetwork", host_network.to_string()),
             ("status.phase", status_text(|s| s.phase.as_ref())),
             ("status.podIP", status_text(|s| s.pod_ip.as_ref())),
+            // Kubernetes takes it, and has nothing there.
+            ("status.podIPs", String::new()),
             ("status.nominatedNodeName", status_text(|s| s.nominated_node_name.as_ref())),
         ]
     }

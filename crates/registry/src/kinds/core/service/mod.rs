@@ -34,6 +34,7 @@ pub(crate) fn definition() -> ResourceDef {
         .created_by_put()
         .short_names(&["svc"])
         .categories(&["all"])
+        .shown_when_deleted()
         .status(|service, from| service.status.clone_from(&from.status))
         .subresource(Subresource::Proxy)
         .column("Type", "string", 0, |service, _| json!(spec_text(service, |s| s.type_.as_ref())))
@@ -51,7 +52,7 @@ struct ServiceStrategy;
 
 impl Strategy<Service> for ServiceStrategy {
     fn name_rule(&self) -> NameRule {
-        names::dns1035_label
+        names::dns1123_label
     }
 
     fn default(&self, service: &mut Service) {

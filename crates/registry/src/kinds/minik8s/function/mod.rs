@@ -19,6 +19,7 @@ const TARGET_CONCURRENCY: i32 = 10;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Function, _>(FunctionStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["func", "fn"])
         .categories(&["all"])
         .status_alone(|function, from| function.status.clone_from(&from.status))

@@ -23,6 +23,7 @@ const MAX_NAME: usize = 63;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<GpuJob, _>(GpuJobStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["gpu", "gj"])
         .categories(&["all"])
         .status_alone(|job, from| job.status.clone_from(&from.status))

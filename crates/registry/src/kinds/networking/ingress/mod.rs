@@ -17,6 +17,7 @@ const SHOWN: usize = 3;
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Ingress, _>(IngressStrategy)
+        .generation(|new, old| new.spec != old.spec)
         .short_names(&["ing"])
         .status(|ingress, from| ingress.status.clone_from(&from.status))
         .column("Class", "string", 0, |ingress, _| json!(or_none(class(ingress))))
