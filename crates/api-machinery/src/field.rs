@@ -126,6 +126,12 @@ impl FieldErrors {
         self.push(path, "FieldValueNotFound", format!("Not found: {value:?}"));
     }
 
+    /// The same, with what there is.
+    pub fn not_found_among(&mut self, path: &FieldPath, value: impl fmt::Debug, detail: &str) {
+        let message = with_detail(&format!("Not found: {value:?}"), detail);
+        self.push(path, "FieldValueNotFound", message);
+    }
+
     /// The faults of a part, found apart from the rest.
     pub fn extend(&mut self, faults: Self) {
         self.0.extend(faults.0);

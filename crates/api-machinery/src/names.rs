@@ -11,6 +11,8 @@ const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 const LABEL_MESSAGE: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN_MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const UNDERSCORE_MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+const HEADER_MESSAGE: &str = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
 const WILDCARD_MESSAGE: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const DNS1035_MESSAGE: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED_MESSAGE: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -34,6 +36,18 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     let mut faults = too_long(value, SUBDOMAIN_MAX);
     if !value.split('.').all(is_label) {
         faults.push(SUBDOMAIN_MESSAGE.to_owned());
+    }
+    faults
+}
+
+/// The same of a domain that is searched, whose labels may have underscores: `_tcp.example.com`.
+#[must_use]
+pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
+    let mut faults = too_long(value, SUBDOMAIN_MAX);
+    let is_label =
+        |label: &str| is_label(&label.strip_prefix('_').unwrap_or(label).replace('_', "-"));
+    if !value.split('.').all(is_label) {
+        faults.push(UNDERSCORE_MESSAGE.to_owned());
     }
     faults
 }
@@ -82,7 +96,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
         [prefix, name] => (prefixed("prefix part ", dns1123_subdomain(prefix)), *name),
         _ => {
             return vec![format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 QUALIFIED_MESSAGE.trim_start_matches("name part ")
             )];
         }
@@ -167,6 +181,14 @@ pub fn path_segment(value: &str) -> Vec<String> {
     unwanted.map(|c| format!("may not contain '{c}'")).collect()
 }
 
+/// The faults of a header's name.
+#[must_use]
+pub fn http_header_name(value: &str) -> Vec<String> {
+    let is_valid =
+        !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_valid { Vec::new() } else { vec![HEADER_MESSAGE.to_owned()] }
+}
+
 /// The faults of a port's number.
 #[must_use]
 pub fn port_number(value: i32) -> Vec<String> {
@@ -188,7 +210,7 @@ pub fn validate_labels(
             errors.invalid(path, key, &fault);
         }
         for fault in label_value(value) {
-            errors.invalid(&path.key(key), value, &fault);
+            errors.invalid(path, value, &fault);
         }
     }
 }

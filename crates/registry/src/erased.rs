@@ -211,8 +211,7 @@ impl<K: Object, S: Strategy<K>> Typed<K, S> {
             }
             Part::Size => return self.strategy.validate_resize(new, old, errors),
         }
-        let mut faults = FieldErrors::default();
-        self.strategy.validate(new, &mut faults);
+        let mut faults = self.strategy.faults(new);
         if !faults.is_empty() {
             faults.forget(&self.strategy.lasting(new, old));
         }

@@ -20,6 +20,7 @@ mod object;
 mod quantities;
 mod rules;
 pub mod scale;
+mod signer_name;
 mod strategy;
 
 pub use any_object::AnyObject;

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     fmt::{self, Debug},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
 };
 
 use api_machinery::{FieldErrors, FieldPath, percentage};
@@ -16,6 +17,8 @@ use crate::NameRule;
 pub(crate) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 pub(crate) const POSITIVE: &str = "must be greater than 0";
 pub(crate) const IMMUTABLE: &str = "field is immutable";
+
+const MAPPED: &str = "must not be an IPv4-mapped IPv6 address";
 
 /// Versions of the reviews that webhooks are sent.
 pub(crate) const REVIEW_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
@@ -52,6 +55,38 @@ fn at_least(
 ) {
     if let Some(value) = value.map(Into::into).filter(|v| *v < least) {
         errors.invalid(path, value, why);
+    }
+}
+
+/// A number that, if given, is in a range, of which both ends are.
+pub(crate) fn between(
+    value: Option<impl Into<i64> + Copy>,
+    range: &RangeInclusive<i64>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    if let Some(value) = value.map(Into::into).filter(|value| !range.contains(value)) {
+        let why = format!("must be between {} and {}, inclusive", range.start(), range.end());
+        errors.invalid(path, value, &why);
+    }
+}
+
+/// A text that must be there.
+pub(crate) fn required(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if value.is_empty() {
+        errors.required(path, "");
+    }
+}
+
+/// A text that, if given, is one of a few, of which the empty one is none.
+pub(crate) fn supported(
+    value: Option<&String>,
+    allowed: &[&str],
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    if let Some(value) = value.filter(|value| !allowed.contains(&value.as_str())) {
+        errors.not_supported(path, value, allowed);
     }
 }
 
@@ -135,15 +170,35 @@ pub(crate) fn cidr(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
+/// An address that stands for no other one (Kubernetes: `IsValidIPForLegacyField`).
+pub(crate) fn unmapped_ip(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    ip(value, path, errors);
+    if value.parse::<Ipv6Addr>().is_ok_and(|ip| ip.to_ipv4_mapped().is_some()) {
+        errors.invalid(path, value, MAPPED);
+    }
+}
+
 /// An address of either family.
 pub(crate) fn ip(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
-    if value.parse::<std::net::IpAddr>().is_err() {
+    if has_leading_zeros(value) {
+        errors.invalid(path, value, "must not have leading 0s");
+    } else if value.parse::<IpAddr>().is_err() {
         errors.invalid(
             path,
             value,
             "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         );
     }
+}
+
+/// Numbers such as `010` are octal to some.
+fn has_leading_zeros(value: &str) -> bool {
+    let plain = value.split('.').map(|part| match part.trim_start_matches('0') {
+        "" => part.get(..1).unwrap_or_default(),
+        rest => rest,
+    });
+    let plain = plain.collect::<Vec<_>>().join(".");
+    plain != value && plain.parse::<Ipv4Addr>().is_ok()
 }
 
 /// The faults of an address to which connections are led; none of what is no address (Kubernetes: `ValidateEndpointIP`).
@@ -155,7 +210,7 @@ pub(crate) fn endpoint_ip(value: &str, path: &FieldPath, errors: &mut FieldError
     };
     if address != address.to_canonical() {
         // Else it would be that of a pod under another name, which no NetworkPolicy knows.
-        errors.invalid(path, value, "must not be an IPv4-mapped IPv6 address");
+        errors.invalid(path, value, MAPPED);
     }
     if address.is_unspecified() {
         errors.invalid(path, value, &format!("may not be unspecified ({value})"));

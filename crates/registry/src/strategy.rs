@@ -47,6 +47,13 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// The faults that only a new object is told of.
     fn validate_create(&self, _object: &K, _errors: &mut FieldErrors) {}
 
+    /// The same, apart from others.
+    fn faults(&self, object: &K) -> FieldErrors {
+        let mut faults = FieldErrors::default();
+        self.validate(object, &mut faults);
+        faults
+    }
+
     /// The faults of an object by itself that a change of it may leave: what was taken once, by earlier rules.
     fn lasting(&self, _new: &K, _old: &K) -> FieldErrors {
         FieldErrors::default()

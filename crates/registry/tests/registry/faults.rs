@@ -50,14 +50,15 @@ metadata: {name: a, labels: {'b@d': '-x'}}
 spec:
   restartPolicy: Sometimes
   dnsPolicy: Magic
-  terminationGracePeriodSeconds: -1
   activeDeadlineSeconds: 0
   nodeSelector: {disk: 's s d'}
   volumes:
-  - {name: v, hostPath: {path: ''}, emptyDir: {}}
+  - {name: w, hostPath: {path: ''}, emptyDir: {}}
+  - {name: v}
   - {name: v}
   - {name: c, configMap: {}}
   - {name: h, hostPath: {path: /a/../b, type: Folder}}
+  - {name: p, hostPath: {path: ''}}
   containers:
   - {name: a, image: x}
   tolerations:
@@ -69,18 +70,17 @@ spec:
         pod,
         &expect![[r#"
         metadata.labels: Invalid value: "b@d": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
-        metadata.labels[b@d]: Invalid value: "-x": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        metadata.labels: Invalid value: "-x": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type
-        spec.volumes[0].hostPath.path: Required value
-        spec.volumes[1].name: Duplicate value: "v"
-        spec.volumes[2].configMap.name: Required value
-        spec.volumes[3].hostPath.path: Invalid value: "/a/../b": must not contain '..'
-        spec.volumes[3].hostPath.type: Unsupported value: "Folder": supported values: "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"
+        spec.volumes[2].name: Duplicate value: "v"
+        spec.volumes[3].configMap.name: Required value
+        spec.volumes[4].hostPath.path: Invalid value: "/a/../b": must not contain '..'
+        spec.volumes[4].hostPath.type: Unsupported value: "Folder": supported values: "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"
+        spec.volumes[5].hostPath.path: Required value
         spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"
         spec.dnsPolicy: Unsupported value: "Magic": supported values: "ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"
-        spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.nodeSelector: Invalid value: "s s d": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive
-        spec.nodeSelector[disk]: Invalid value: "s s d": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         spec.tolerations[0].operator: Unsupported value: "Sometimes": supported values: "Equal", "Exists"
         spec.tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
         spec.tolerations[1].operator: Invalid value: "": operator must be Exists when `key` is empty, which means "match all values and all keys"
@@ -117,9 +117,11 @@ spec:
         "pods",
         pod,
         &expect![[r#"
-            spec.resources.claims: Forbidden: claims cannot be set for Resources at pod-level
+            spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level
             spec.resources.requests[example.com/gpu]: Unsupported value: "example.com/gpu": supported values: "cpu", "hugepages-", "memory"
             spec.resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
+            spec.resources.limits: Required value: Limit must be set for non overcommitable resources
+            spec.resources.claims[0]: Not found: "c": must be one of the names in pod.spec.resourceClaims which is empty
             spec.resources.requests[cpu]: Invalid value: "1": must be greater than or equal to aggregate container requests of 1500m
             spec.resources.requests[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container requests of 4Mi
             spec.resources.limits[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container limits of 4Mi
@@ -135,6 +137,7 @@ fn of_a_projected_volume() {
     let pod = "
 metadata: {name: a}
 spec:
+  serviceAccountName: default
   volumes:
   - name: p
     projected:
@@ -152,16 +155,16 @@ spec:
         "pods",
         pod,
         &expect![[r#"
-            spec.volumes[0].projected.sources[0]: Required value: must specify at least one projection source
-            spec.volumes[0].projected.sources[1].secret: Forbidden: may not specify more than 1 volume type per source
             spec.volumes[0].projected.sources[1].configMap.name: Required value
+            spec.volumes[0].projected.sources[1]: Forbidden: may not specify more than 1 volume type per source
             spec.volumes[0].projected.sources[2].secret.items[1].path: Invalid value: "../b": must not contain '..'
             spec.volumes[0].projected.sources[3].serviceAccountToken.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes
-            spec.volumes[0].projected.sources[3].serviceAccountToken.path: Required value
+            spec.volumes[0].projected.path: Required value
             spec.volumes[0].projected.sources[4].serviceAccountToken.expirationSeconds: Invalid value: 4294967297: may not specify a duration larger than 2^32 seconds
-            spec.volumes[0].projected.sources[4].serviceAccountToken.path: Invalid value: "..data": must not start with '..'
-            spec.volumes[0].projected.sources[5].downwardAPI.items[1].path: Invalid value: "/c": must be a relative path
-            spec.volumes[0].projected.sources[5]: Invalid value: "": conflicting duplicate paths
+            spec.volumes[0].projected.path: Invalid value: "..data": must not start with '..'
+            spec.volumes[0].projected.sources[5].downwardAPI.path: Invalid value: "/c": must be a relative path
+            spec.volumes[0].projected.sources[5].downwardAPI: Required value: one of fieldRef and resourceFieldRef is required
+            spec.volumes[0].projected: Invalid value: "a/b": conflicting duplicate paths
         "#]],
     );
 }
@@ -192,7 +195,7 @@ spec:
             spec.volumes[0].configMap.items[0].mode: Invalid value: -1: must be a number between 0 and 0777 (octal), both inclusive
             spec.volumes[1].secret.defaultMode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
             spec.volumes[2].projected.defaultMode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
-            spec.volumes[2].projected.sources[0].downwardAPI.items[0].mode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
+            spec.volumes[2].projected.sources[0].downwardAPI.mode: Invalid value: 1000: must be a number between 0 and 0777 (octal), both inclusive
         "#]],
     );
 }
@@ -297,25 +300,26 @@ spec:
         pod,
         &expect![[r#"
         spec.containers[0].name: Invalid value: "One": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
-        spec.containers[0].image: Invalid value: " nginx": must not have leading or trailing whitespace
-        spec.containers[0].imagePullPolicy: Unsupported value: "Seldom": supported values: "Always", "IfNotPresent", "Never"
         spec.containers[0].ports[0].containerPort: Required value
         spec.containers[0].ports[1].name: Invalid value: "way-too-long-a-name": must be no more than 15 characters
         spec.containers[0].ports[1].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive
         spec.containers[0].ports[1].protocol: Unsupported value: "HTTP": supported values: "SCTP", "TCP", "UDP"
         spec.containers[0].ports[2].protocol: Unsupported value: "HTTP": supported values: "SCTP", "TCP", "UDP"
-        spec.containers[0].ports[2].hostPort: Duplicate value: "HTTP//80"
         spec.containers[0].env[0].name: Required value
         spec.containers[0].env[1].name: Invalid value: "A=B": a valid environment variable name must consist only of printable ASCII characters other than '='
+        spec.containers[0].env[1].valueFrom.fieldRef.fieldPath: Invalid value: "a": error converting fieldPath: field label not supported: a
         spec.containers[0].env[1].valueFrom: Invalid value: "": may not be specified when `value` is not empty
-        spec.containers[0].env[2].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`
+        spec.containers[0].env[2].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`
         spec.containers[0].volumeMounts[1].name: Not found: "w"
-        spec.containers[0].volumeMounts[1].subPath: Invalid value: "../x": must not contain '..'
         spec.containers[0].volumeMounts[1].mountPath: Invalid value: "/a": must be unique
+        spec.containers[0].volumeMounts.subPath: Invalid value: "../x": must not contain '..'
+        spec.containers[0].imagePullPolicy: Unsupported value: "Seldom": supported values: "Always", "IfNotPresent", "Never"
         spec.containers[1].image: Required value
         spec.containers[2].name: Duplicate value: "two"
+        spec.containers[0].ports[2].hostPort: Duplicate value: "HTTP//80"
         spec.initContainers[0].name: Duplicate value: "two"
         spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always
+        spec.containers[0].image: Invalid value: " nginx": must not have leading or trailing whitespace
     "#]],
     );
 }
@@ -339,18 +343,18 @@ spec:
         "pods",
         pod,
         &expect![[r#"
-        spec.containers[0].lifecycle.preStop.exec.command: Required value
-        spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive
-        spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type
-        spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0
-        spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1
-        spec.containers[0].readinessProbe: Required value: must specify a handler type
         spec.containers[0].resources.limits[colour]: Invalid value: "colour": must be a standard resource type or fully qualified
         spec.containers[0].resources.limits[colour]: Invalid value: "colour": must be a standard resource for containers
         spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource type or fully qualified
         spec.containers[0].resources.requests[colour]: Invalid value: "colour": must be a standard resource for containers
         spec.containers[0].resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
         spec.containers[0].resources.requests: Invalid value: "1500m": must be less than or equal to cpu limit of 1
+        spec.containers[0].lifecycle.preStop.exec.command: Required value
+        spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive
+        spec.containers[0].livenessProbe.tcpSocket: Forbidden: may not specify more than 1 handler type
+        spec.containers[0].livenessProbe.periodSeconds: Invalid value: -1: must be greater than or equal to 0
+        spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1
+        spec.containers[0].readinessProbe: Required value: must specify a handler type
     "#]],
     );
 }
@@ -907,9 +911,9 @@ metadata:
         map,
         &expect![[r#"
         metadata.labels: Invalid value: "/x": prefix part must be non-empty
-        metadata.labels[ok]: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        metadata.labels: Invalid value: "two words": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         metadata.annotations: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
-        metadata.finalizers[0]: Invalid value: "not/a/name": a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')
+        metadata.finalizers[0]: Invalid value: "not/a/name": a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')
         metadata.ownerReferences[0].apiVersion: Invalid value: "": must not be empty
         metadata.ownerReferences[0].kind: Invalid value: "": must not be empty
         metadata.ownerReferences[0].name: Invalid value: "": must not be empty

@@ -23,6 +23,7 @@ mod immutability;
 mod ingress;
 mod network_policy;
 mod pod_disruption_budgets;
+mod pod_faults;
 mod pod_status;
 mod policies;
 mod priority_classes;

@@ -254,7 +254,7 @@ scheduling: {nodeSelector: {a: 's s'}, tolerations: [{key: a, operator: Like}, {
         &expect![[r#"
         handler: Invalid value: "A_B": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0
-        scheduling.nodeSelector[a]: Invalid value: "s s": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+        scheduling.nodeSelector: Invalid value: "s s": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
         scheduling.tolerations[0].operator: Unsupported value: "Like": supported values: "Equal", "Exists"
         scheduling.tolerations[2]: Duplicate value: {"key":"b","operator":"Exists"}
     "#]],

@@ -82,6 +82,11 @@ impl Strategy<DaemonSet> for DaemonSetStrategy {
         validate_spec(set.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
     }
 
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &DaemonSet, old: &DaemonSet) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_update(&self, new: &DaemonSet, old: &DaemonSet, errors: &mut FieldErrors) {
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
         let shown = serde_json::to_value(&new.selector).unwrap_or_default();
@@ -103,12 +108,9 @@ impl Strategy<DaemonSet> for DaemonSetStrategy {
 
 fn validate_spec(spec: &DaemonSetSpec, path: &FieldPath, errors: &mut FieldErrors) {
     let selector = pods::own_selector(&spec.selector, "daemonset", &path.child("selector"), errors);
-    pods::template(selector.as_ref(), &spec.template, &path.child("template"), errors);
-    let pod = spec.template.spec.as_ref();
-    if pod.is_some_and(|pod| pod.active_deadline_seconds.is_some()) {
-        let path = path.child("template").child("spec").child("activeDeadlineSeconds");
-        errors.forbidden(&path, "activeDeadlineSeconds in DaemonSet is not Supported");
-    }
+    let at = path.child("template");
+    pods::template(selector.as_ref(), &spec.template, &at, errors);
+    pods::without_deadline(&spec.template, "DaemonSet", &at, errors);
     rules::not_negative(spec.min_ready_seconds, &path.child("minReadySeconds"), errors);
     if let Some(strategy) = &spec.update_strategy {
         validate_strategy(strategy, &path.child("updateStrategy"), errors);

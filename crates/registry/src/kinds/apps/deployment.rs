@@ -93,6 +93,11 @@ impl Strategy<Deployment> for DeploymentStrategyOf {
         validate_spec(deployment.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
     }
 
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &Deployment, old: &Deployment) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_update(&self, new: &Deployment, old: &Deployment, errors: &mut FieldErrors) {
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
         let shown = serde_json::to_value(&new.selector).unwrap_or_default();
@@ -104,7 +109,10 @@ impl Strategy<Deployment> for DeploymentStrategyOf {
 fn validate_spec(spec: &DeploymentSpec, path: &FieldPath, errors: &mut FieldErrors) {
     rules::not_negative(spec.replicas, &path.child("replicas"), errors);
     let selector = pods::selector(&spec.selector, &path.child("selector"), errors);
-    pods::template(selector.as_ref(), &spec.template, &path.child("template"), errors);
+    let at = path.child("template");
+    pods::template(selector.as_ref(), &spec.template, &at, errors);
+    // As Kubernetes has it: the ReplicaSets are what has the pods.
+    pods::without_deadline(&spec.template, "ReplicaSet", &at, errors);
     if let Some(strategy) = &spec.strategy {
         validate_strategy(strategy, &path.child("strategy"), errors);
     }

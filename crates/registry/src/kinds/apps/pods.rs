@@ -69,6 +69,19 @@ pub(super) fn template(
     restart_policy(pod, path, errors);
 }
 
+/// The pods of a set have no end, so there is no time until it.
+pub(super) fn without_deadline(
+    pod: &PodTemplateSpec,
+    kind: &str,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    if pod.spec.as_ref().is_some_and(|spec| spec.active_deadline_seconds.is_some()) {
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.forbidden(&path.child("spec").child("activeDeadlineSeconds"), &why);
+    }
+}
+
 /// The faults of labels that the selector does not find.
 pub(crate) fn labels_match(
     selector: &LabelSelector,

@@ -66,6 +66,11 @@ impl Strategy<ReplicaSet> for ReplicaSetStrategy {
         validate_spec(set.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
     }
 
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &ReplicaSet, old: &ReplicaSet) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_update(&self, new: &ReplicaSet, old: &ReplicaSet, errors: &mut FieldErrors) {
         let (Some(new), Some(old)) = (&new.spec, &old.spec) else { return };
         let shown = serde_json::to_value(&new.selector).unwrap_or_default();
@@ -84,7 +89,9 @@ fn validate_spec(spec: &ReplicaSetSpec, path: &FieldPath, errors: &mut FieldErro
     let selector = pods::selector(&spec.selector, &path.child("selector"), errors);
     match &spec.template {
         Some(template) => {
-            pods::template(selector.as_ref(), template, &path.child("template"), errors);
+            let path = path.child("template");
+            pods::template(selector.as_ref(), template, &path, errors);
+            pods::without_deadline(template, "ReplicaSet", &path, errors);
         }
         None => errors.required(&path.child("template"), ""),
     }

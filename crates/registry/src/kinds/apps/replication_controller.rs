@@ -86,6 +86,11 @@ impl Strategy<ReplicationController> for ReplicationControllerStrategy {
         validate_spec(rc.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
     }
 
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &ReplicationController, old: &ReplicationController) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn fields(&self, rc: &ReplicationController) -> Vec<(&'static str, String)> {
         vec![("status.replicas", count(rc, |s| Some(s.replicas)).to_string())]
     }
@@ -98,7 +103,9 @@ fn validate_spec(spec: &ReplicationControllerSpec, path: &FieldPath, errors: &mu
     let selector = pods::selector(&selector, &path.child("selector"), errors);
     match &spec.template {
         Some(template) => {
-            pods::template(selector.as_ref(), template, &path.child("template"), errors);
+            let path = path.child("template");
+            pods::template(selector.as_ref(), template, &path, errors);
+            pods::without_deadline(template, "ReplicationController", &path, errors);
         }
         None => errors.required(&path.child("template"), ""),
     }

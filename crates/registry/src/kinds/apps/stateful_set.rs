@@ -85,6 +85,11 @@ impl Strategy<StatefulSet> for StatefulSetStrategy {
         validate_spec(set.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
     }
 
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &StatefulSet, old: &StatefulSet) -> FieldErrors {
+        self.faults(old)
+    }
+
     /// What can't be changed later, and need not be told again then.
     fn validate_create(&self, set: &StatefulSet, errors: &mut FieldErrors) {
         let Some(spec) = &set.spec else { return };
@@ -183,11 +188,7 @@ fn validate_spec(spec: &StatefulSetSpec, path: &FieldPath, errors: &mut FieldErr
         pods::own_selector(&spec.selector, "statefulset", &path.child("selector"), errors);
     let path = path.child("template");
     pods::template(selector.as_ref(), &as_pods_have_it(spec), &path, errors);
-    let pod = spec.template.spec.as_ref();
-    if pod.is_some_and(|pod| pod.active_deadline_seconds.is_some()) {
-        let path = path.child("spec").child("activeDeadlineSeconds");
-        errors.forbidden(&path, "activeDeadlineSeconds in StatefulSet is not Supported");
-    }
+    pods::without_deadline(&spec.template, "StatefulSet", &path, errors);
 }
 
 /// The template with the volumes that claims are made for; the controller gives host name and subdomain.

@@ -6,7 +6,7 @@ use api_types::api::autoscaling::v2::{
     HorizontalPodAutoscalerSpec, MetricIdentifier, MetricSpec, MetricTarget,
 };
 
-use crate::{kinds::core::pod::container, rules};
+use crate::{kinds::core::pod::requirements, rules};
 
 const MAX_PERIOD_SECONDS: i32 = 1800;
 const MAX_STABILIZATION_WINDOW_SECONDS: i32 = 3600;
@@ -153,7 +153,7 @@ fn container_resource(
     if source.name.is_empty() {
         errors.required(&path.child("name"), "must specify a resource name");
     } else {
-        container::resource_name(&source.name, &path.child("name"), errors);
+        requirements::name(&source.name, &path.child("name"), errors);
     }
     if source.container.is_empty() {
         errors.required(&path.child("container"), "must specify a container");

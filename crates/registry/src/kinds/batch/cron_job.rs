@@ -88,6 +88,11 @@ impl Strategy<CronJob> for CronJobStrategy {
     fn validate(&self, cron_job: &CronJob, errors: &mut FieldErrors) {
         validate_spec(&cron_job.spec, &FieldPath::new("spec"), errors);
     }
+
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &CronJob, old: &CronJob) -> FieldErrors {
+        self.faults(old)
+    }
 }
 
 fn validate_spec(spec: &CronJobSpec, path: &FieldPath, errors: &mut FieldErrors) {

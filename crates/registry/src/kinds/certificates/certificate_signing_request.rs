@@ -16,6 +16,7 @@ use crate::{
     cells::{NONE, or_none},
     resource,
     rules::{self, text},
+    signer_name,
 };
 
 const APPROVED: &str = "Approved";
@@ -114,7 +115,7 @@ impl Strategy<Csr> for CsrStrategy {
             errors.invalid(&path.child("request"), shown, &error.to_string());
         }
         usages(spec, &path.child("usages"), errors);
-        signer_name(&spec.signer_name, &path.child("signerName"), errors);
+        signer(&spec.signer_name, &path.child("signerName"), errors);
         if let Some(seconds) = spec.expiration_seconds.filter(|seconds| *seconds < LEAST_SECONDS) {
             let why = "may not specify a duration less than 600 seconds (10 minutes)";
             errors.invalid(&path.child("expirationSeconds"), seconds, why);
@@ -122,9 +123,7 @@ impl Strategy<Csr> for CsrStrategy {
     }
 
     fn lasting(&self, _: &Csr, old: &Csr) -> FieldErrors {
-        let mut faults = FieldErrors::default();
-        self.validate(old, &mut faults);
-        faults
+        self.faults(old)
     }
 
     fn validate_status(&self, new: &Csr, old: &Csr, errors: &mut FieldErrors) {
@@ -166,37 +165,12 @@ fn usages(spec: &Spec, path: &FieldPath, errors: &mut FieldErrors) {
     }
 }
 
-/// A domain and a path: `example.com/signer-name` (Kubernetes: `pkg/apis/core/validation/names.go`).
-fn signer_name(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
-    match name.split('/').collect::<Vec<_>>().as_slice() {
-        _ if name == LEGACY => {
-            errors.invalid(path, name, "the legacy signerName is not allowed via this API version");
-        }
-        [""] => errors.required(path, ""),
-        [domain, rest] => {
-            labels(domain, names::dns1123_label, path, errors);
-            if !domain.contains('.') {
-                let why = "should be a domain with at least two segments separated by dots";
-                errors.invalid(path, domain, why);
-            }
-            labels(rest, names::dns1123_subdomain, path, errors);
-        }
-        _ => {
-            let why =
-                "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-            errors.invalid(path, name, why);
-        }
+fn signer(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    if name == LEGACY {
+        let why = "the legacy signerName is not allowed via this API version";
+        return errors.invalid(path, name, why);
     }
-}
-
-/// The faults of the first label that has any.
-fn labels(text: &str, rule: NameRule, path: &FieldPath, errors: &mut FieldErrors) {
-    let faulty =
-        text.split('.').map(|label| (label, rule(label))).find(|(_, faults)| !faults.is_empty());
-    let Some((label, faults)) = faulty else { return };
-    for fault in faults {
-        errors.invalid(path, text, &format!("validating label {label:?}: {fault}"));
-    }
+    signer_name::validate(name, path, errors);
 }
 
 /// What was there before may stay as it was.

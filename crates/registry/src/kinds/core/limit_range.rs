@@ -13,7 +13,7 @@ use api_types::{
 };
 use serde_json::json;
 
-use super::{pod::container, resource_names};
+use super::{pod::requirements, resource_names};
 use crate::{ResourceDef, Strategy, resource};
 
 type Given = BTreeMap<String, GivenQuantity>;
@@ -130,7 +130,7 @@ fn validate_limit(limit: &LimitRangeItem, path: &FieldPath, errors: &mut FieldEr
 
 fn validate_name(type_: &str, name: &str, path: &FieldPath, errors: &mut FieldErrors) {
     match type_ {
-        POD | CONTAINER => container::resource_name(name, path, errors),
+        POD | CONTAINER => requirements::name(name, path, errors),
         _ => resource_names::validate(name, path, errors),
     }
 }

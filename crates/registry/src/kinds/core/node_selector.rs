@@ -1,7 +1,7 @@
 //! The faults of a selector of nodes (Kubernetes: `ValidateNodeSelector`).
 
 use api_machinery::{FieldErrors, FieldPath, names};
-use api_types::api::core::v1::{NodeSelector, NodeSelectorRequirement};
+use api_types::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 
 use crate::rules;
 
@@ -14,12 +14,20 @@ pub(crate) fn validate(selector: &NodeSelector, path: &FieldPath, errors: &mut F
     for (index, term) in selector.node_selector_terms.iter().enumerate() {
         let path = path.index(index);
         for (index, wanted) in term.match_expressions.iter().flatten().enumerate() {
-            by_label(wanted, &path.child("matchExpressions").index(index), errors);
+            let path = path.child("matchExpressions").index(index);
+            by_label(wanted, &path, errors);
+            label_values(wanted, &path.child("values"), errors);
         }
-        for (index, wanted) in term.match_fields.iter().flatten().enumerate() {
-            by_field(wanted, &path.child("matchFields").index(index), errors);
-        }
+        by_fields(term, &path, errors);
     }
+}
+
+/// The faults of what nodes should rather be like: values that no label can have are none.
+pub(super) fn preference(term: &NodeSelectorTerm, path: &FieldPath, errors: &mut FieldErrors) {
+    for (index, wanted) in term.match_expressions.iter().flatten().enumerate() {
+        by_label(wanted, &path.child("matchExpressions").index(index), errors);
+    }
+    by_fields(term, path, errors);
 }
 
 fn by_label(wanted: &NodeSelectorRequirement, path: &FieldPath, errors: &mut FieldErrors) {
@@ -40,8 +48,17 @@ fn by_label(wanted: &NodeSelectorRequirement, path: &FieldPath, errors: &mut Fie
         other => errors.invalid(&path.child("operator"), other, "not a valid selector operator"),
     }
     rules::follows(&wanted.key, names::qualified_name, &path.child("key"), errors);
-    for (index, value) in values.iter().enumerate() {
-        rules::follows(value, names::label_value, &at.index(index), errors);
+}
+
+fn label_values(wanted: &NodeSelectorRequirement, path: &FieldPath, errors: &mut FieldErrors) {
+    for (index, value) in wanted.values.iter().flatten().enumerate() {
+        rules::follows(value, names::label_value, &path.index(index), errors);
+    }
+}
+
+fn by_fields(term: &NodeSelectorTerm, path: &FieldPath, errors: &mut FieldErrors) {
+    for (index, wanted) in term.match_fields.iter().flatten().enumerate() {
+        by_field(wanted, &path.child("matchFields").index(index), errors);
     }
 }
 

@@ -42,4 +42,9 @@ impl Strategy<PodTemplate> for PodTemplateStrategy {
             None => errors.required(&path.child("spec").child("containers"), ""),
         }
     }
+
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &PodTemplate, old: &PodTemplate) -> FieldErrors {
+        self.faults(old)
+    }
 }

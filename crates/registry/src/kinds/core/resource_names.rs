@@ -34,14 +34,20 @@ fn is_of_huge_pages(name: &str) -> bool {
     name.strip_prefix("requests.").unwrap_or(name).starts_with("hugepages-")
 }
 
-/// Whether somebody else has the name.
+/// Whether it is Kubernetes' own by its form.
+pub(super) fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether somebody else has the name, by which quotas can name it, too.
 pub(crate) fn is_extended(name: &str) -> bool {
-    name.contains('/') && !name.contains("kubernetes.io/")
+    let is_quotable = || names::qualified_name(&format!("requests.{name}")).is_empty();
+    !is_native(name) && !name.starts_with("requests.") && is_quotable()
 }
 
 /// Whether more of it can be promised than there is.
 pub(super) fn is_overcommitted(name: &str) -> bool {
-    !is_extended(name) && !name.starts_with("hugepages-")
+    is_native(name) && !name.starts_with("hugepages-")
 }
 
 /// The faults of a name.

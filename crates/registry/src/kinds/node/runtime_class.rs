@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     ResourceDef, Strategy,
-    kinds::core::pod::{container, validation},
+    kinds::core::pod::{requirements, toleration},
     resource, rules,
 };
 
@@ -32,7 +32,7 @@ impl Strategy<RuntimeClass> for RuntimeClassStrategy {
         if let Some(overhead) = &class.overhead {
             let limits = overhead.pod_fixed.clone();
             let taken = ResourceRequirements { limits, ..ResourceRequirements::default() };
-            container::validate_resources(&taken, &FieldPath::new("overhead"), errors);
+            requirements::validate(&taken, &FieldPath::new("overhead"), errors);
         }
         if let Some(scheduling) = &class.scheduling {
             validate_scheduling(scheduling, &FieldPath::new("scheduling"), errors);
@@ -50,12 +50,12 @@ fn validate_scheduling(scheduling: &Scheduling, path: &FieldPath, errors: &mut F
         names::validate_labels(selector, &path.child("nodeSelector"), errors);
     }
     let mut seen = BTreeSet::new();
-    for (index, toleration) in scheduling.tolerations.iter().flatten().enumerate() {
+    for (index, tolerated) in scheduling.tolerations.iter().flatten().enumerate() {
         let path = path.child("tolerations").index(index);
-        validation::validate_toleration(toleration, &path, errors);
-        let key = [&toleration.key, &toleration.operator, &toleration.value, &toleration.effect];
+        toleration::validate(tolerated, &path, errors);
+        let key = [&tolerated.key, &tolerated.operator, &tolerated.value, &tolerated.effect];
         if !seen.insert(key.map(Clone::clone)) {
-            let shown = serde_json::to_value(toleration).unwrap_or_default();
+            let shown = serde_json::to_value(tolerated).unwrap_or_default();
             errors.duplicate(&path, format_args!("{shown}"));
         }
     }

@@ -39,8 +39,6 @@ impl Strategy<DeviceClass> for ClassStrategy {
 
     /// What was taken by earlier rules stays.
     fn lasting(&self, _: &DeviceClass, old: &DeviceClass) -> FieldErrors {
-        let mut faults = FieldErrors::default();
-        self.validate(old, &mut faults);
-        faults
+        self.faults(old)
     }
 }

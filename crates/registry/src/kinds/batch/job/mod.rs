@@ -114,6 +114,11 @@ impl Strategy<Job> for JobStrategy {
         validation::hostname(job, spec, errors);
     }
 
+    /// Of its pods, too, what was taken before it was refused may stay.
+    fn lasting(&self, _: &Job, old: &Job) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_update(&self, new: &Job, old: &Job, errors: &mut FieldErrors) {
         update::validate(new, old, errors);
     }

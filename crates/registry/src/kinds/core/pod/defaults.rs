@@ -163,6 +163,14 @@ fn volume(volume: &mut Volume) {
     if let Some(source) = &mut volume.host_path {
         source.type_.get_or_insert_default();
     }
+    if let Some(source) = &mut volume.image {
+        let policy = pull_policy(source.reference.as_deref().unwrap_or_default());
+        text(&mut source.pull_policy, policy);
+    }
+    let claim = volume.ephemeral.as_mut().and_then(|it| it.volume_claim_template.as_mut());
+    if let Some(claim) = claim {
+        claim.spec.volume_mode.get_or_insert_with(|| "Filesystem".to_owned());
+    }
     if let Some(source) = &mut volume.downward_api {
         source.default_mode.get_or_insert(FILE_MODE);
         let items = source.items.iter_mut().flatten();

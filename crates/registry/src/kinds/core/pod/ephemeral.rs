@@ -42,15 +42,15 @@ fn validate_mounts(container: &EphemeralContainer, path: &FieldPath, errors: &mu
 fn unusable(container: &EphemeralContainer) -> [(&'static str, bool); 9] {
     let resources = container.resources.as_ref();
     [
-        ("lifecycle", container.lifecycle.is_some()),
-        ("livenessProbe", container.liveness_probe.is_some()),
         ("ports", container.ports.as_ref().is_some_and(|ports| !ports.is_empty())),
-        ("readinessProbe", container.readiness_probe.is_some()),
-        ("resizePolicy", container.resize_policy.as_ref().is_some_and(|all| !all.is_empty())),
         ("resources", resources.is_some_and(|resources| *resources != Default::default())),
+        ("resizePolicy", container.resize_policy.as_ref().is_some_and(|all| !all.is_empty())),
         ("restartPolicy", container.restart_policy.is_some()),
         ("restartPolicyRules", container.restart_policy_rules.is_some()),
+        ("livenessProbe", container.liveness_probe.is_some()),
+        ("readinessProbe", container.readiness_probe.is_some()),
         ("startupProbe", container.startup_probe.is_some()),
+        ("lifecycle", container.lifecycle.is_some()),
     ]
 }
 

@@ -2,7 +2,7 @@
 //! marks them stays (Kubernetes: `ValidatePodSpecificAnnotationUpdates`).
 
 use api_machinery::{FieldErrors, FieldPath};
-use api_types::api::core::v1::Pod;
+use api_types::{api::core::v1::Pod, meta::ObjectMeta};
 
 use super::columns::node_name;
 
@@ -31,7 +31,12 @@ pub(super) fn validate_update(new: &Pod, old: &Pod, errors: &mut FieldErrors) {
 
 /// Whether it is one. Nothing can be added to what its node has from elsewhere.
 pub(super) fn is_mirror(pod: &Pod) -> bool {
-    mark(pod).is_some()
+    is_marked(&pod.metadata)
+}
+
+/// The same of what is said about it.
+pub(super) fn is_marked(metadata: &ObjectMeta) -> bool {
+    metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR))
 }
 
 fn mark(pod: &Pod) -> Option<&str> {

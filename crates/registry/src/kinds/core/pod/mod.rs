@@ -1,21 +1,38 @@
 //! Containers that run together.
 
 mod addresses;
+mod affinity;
+mod annotations;
 pub(crate) mod binding;
+mod claims;
 mod columns;
 pub(crate) mod container;
 mod defaults;
+mod dns;
+pub(crate) mod environment;
 mod ephemeral;
+mod field_ref;
+mod gated;
+mod label_keys;
 pub(crate) mod mirror;
+mod mounts;
+mod os;
 mod probe;
 mod qos;
+pub(crate) mod requirements;
 mod resize;
 mod resources;
+mod restart;
+mod security;
+mod signals;
+mod spread;
 mod sysctls;
 pub(crate) mod template;
+pub(crate) mod toleration;
 mod update;
-pub(crate) mod validation;
+mod validation;
 pub(crate) mod volume;
+mod windows;
 
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{Pod, PodCondition, PodStatus};
@@ -69,6 +86,17 @@ fn scheduling_gated() -> PodCondition {
 
 struct PodStrategy;
 
+impl PodStrategy {
+    /// The faults of a pod by itself that it didn't have before.
+    fn validate_changed(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
+        let mut faults = self.faults(new);
+        if !faults.is_empty() {
+            faults.forget(&self.lasting(new, old));
+        }
+        errors.extend(faults);
+    }
+}
+
 impl Strategy<Pod> for PodStrategy {
     fn default(&self, pod: &mut Pod) {
         if let Some(spec) = &mut pod.spec {
@@ -77,6 +105,7 @@ impl Strategy<Pod> for PodStrategy {
     }
 
     fn prepare_create(&self, pod: &mut Pod) {
+        label_keys::merge(pod);
         let qos_class = pod.spec.as_ref().map(qos::class);
         pod.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
@@ -99,14 +128,25 @@ impl Strategy<Pod> for PodStrategy {
 
     fn validate(&self, pod: &Pod, errors: &mut FieldErrors) {
         let path = FieldPath::new("spec");
+        let annotations = pod.metadata.annotations.as_ref();
+        annotations::validate(annotations, &FieldPath::new("metadata.annotations"), errors);
         match &pod.spec {
-            Some(spec) => validation::pod_spec(spec, &path, errors),
+            Some(spec) => validation::pod_spec(spec, Some(&pod.metadata), &path, errors),
             None => errors.required(&path.child("containers"), ""),
         }
     }
 
+    /// Who only takes a finalizer away is not held up by what was taken before it was refused.
+    fn lasting(&self, _: &Pod, old: &Pod) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_create(&self, pod: &Pod, errors: &mut FieldErrors) {
         mirror::validate_create(pod, errors);
+        if gated(pod) && !columns::node_name(pod).is_empty() {
+            let why = "cannot be set until all schedulingGates have been cleared";
+            errors.forbidden(&FieldPath::new("spec").child("nodeName"), why);
+        }
         let added = pod.spec.as_ref().and_then(|spec| spec.ephemeral_containers.as_ref());
         if added.is_some_and(|added| !added.is_empty()) {
             let path = FieldPath::new("spec").child("ephemeralContainers");
@@ -125,7 +165,7 @@ impl Strategy<Pod> for PodStrategy {
             let why = "static pods do not support ephemeral containers";
             return errors.forbidden(&FieldPath::new(""), why);
         }
-        self.validate(new, errors);
+        self.validate_changed(new, old, errors);
         if let (Some(new), Some(old)) = (&new.spec, &old.spec) {
             ephemeral::validate_update(new, old, errors);
         }
@@ -141,7 +181,7 @@ impl Strategy<Pod> for PodStrategy {
         if mirror::is_mirror(old) {
             return errors.forbidden(&FieldPath::new(""), "static pods cannot be resized");
         }
-        self.validate(new, errors);
+        self.validate_changed(new, old, errors);
         resize::validate(new, old, errors);
     }
 

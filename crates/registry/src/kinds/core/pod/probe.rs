@@ -1,54 +1,55 @@
-//! The faults of probes and lifecycle hooks.
+//! The faults of probes and lifecycle hooks (Kubernetes: `validateProbe`, `validateLifecycle`, `validateHandler`).
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
     IntOrString,
     api::core::v1::{
-        Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction,
+        Container, ExecAction, GRPCAction, HTTPGetAction, LifecycleHandler, PodSpec, Probe,
+        SleepAction, TCPSocketAction,
     },
 };
 
+use super::signals;
 use crate::rules;
 
 /// The faults of a container's probes and hooks.
-pub(super) fn validate_all(container: &Container, path: &FieldPath, errors: &mut FieldErrors) {
+pub(super) fn validate_all(
+    container: &Container,
+    spec: &PodSpec,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
     if let Some(lifecycle) = &container.lifecycle {
         let path = path.child("lifecycle");
-        hook(lifecycle.post_start.as_ref(), &path.child("postStart"), errors);
-        hook(lifecycle.pre_stop.as_ref(), &path.child("preStop"), errors);
+        let grace = spec.termination_grace_period_seconds;
+        for (field, handler) in
+            [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)]
+        {
+            if let Some(handler) = handler {
+                Actions::of_hook(handler).validate(grace, &path.child(field), errors);
+            }
+        }
+        let signal = lifecycle.stop_signal.as_ref();
+        signals::validate(signal, spec, &path.child("stopSignal"), errors);
     }
     if let Some(liveness) = &container.liveness_probe {
-        let path = path.child("livenessProbe");
-        probe(liveness, &path, errors);
-        succeeds_at_once(liveness, &path, errors);
+        succeeding_at_once(liveness, &path.child("livenessProbe"), errors);
     }
     if let Some(readiness) = &container.readiness_probe {
         let path = path.child("readinessProbe");
         probe(readiness, &path, errors);
-        if readiness.termination_grace_period_seconds.is_some() {
+        if let Some(seconds) = readiness.termination_grace_period_seconds {
             let why = "must not be set for readinessProbes";
-            errors.invalid(
-                &path.child("terminationGracePeriodSeconds"),
-                readiness.termination_grace_period_seconds.unwrap_or(0),
-                why,
-            );
+            errors.invalid(&path.child("terminationGracePeriodSeconds"), seconds, why);
         }
     }
     if let Some(startup) = &container.startup_probe {
-        let path = path.child("startupProbe");
-        probe(startup, &path, errors);
-        succeeds_at_once(startup, &path, errors);
+        succeeding_at_once(startup, &path.child("startupProbe"), errors);
     }
 }
 
 fn probe(probe: &Probe, path: &FieldPath, errors: &mut FieldErrors) {
-    let actions = Actions {
-        exec: probe.exec.as_ref(),
-        http_get: probe.http_get.as_ref(),
-        tcp_socket: probe.tcp_socket.as_ref(),
-        other: probe.grpc.is_some(),
-    };
-    actions.validate(path, errors);
+    Actions::of_probe(probe).validate(None, path, errors);
     for (field, value) in [
         ("initialDelaySeconds", probe.initial_delay_seconds),
         ("timeoutSeconds", probe.timeout_seconds),
@@ -58,70 +59,99 @@ fn probe(probe: &Probe, path: &FieldPath, errors: &mut FieldErrors) {
     ] {
         rules::not_negative(value, &path.child(field), errors);
     }
+    let grace = probe.termination_grace_period_seconds;
+    rules::positive(grace, &path.child("terminationGracePeriodSeconds"), errors);
 }
 
 /// A container that failed this probe is restarted, so there is nothing to succeed repeatedly.
-fn succeeds_at_once(probe: &Probe, path: &FieldPath, errors: &mut FieldErrors) {
-    if let Some(threshold) = probe.success_threshold.filter(|t| *t != 1) {
+fn succeeding_at_once(given: &Probe, path: &FieldPath, errors: &mut FieldErrors) {
+    probe(given, path, errors);
+    if let Some(threshold) = given.success_threshold.filter(|t| *t != 1) {
         errors.invalid(&path.child("successThreshold"), threshold, "must be 1");
     }
 }
 
-fn hook(handler: Option<&LifecycleHandler>, path: &FieldPath, errors: &mut FieldErrors) {
-    let Some(handler) = handler else { return };
-    let actions = Actions {
-        exec: handler.exec.as_ref(),
-        http_get: handler.http_get.as_ref(),
-        tcp_socket: handler.tcp_socket.as_ref(),
-        other: handler.sleep.is_some(),
-    };
-    actions.validate(path, errors);
-}
-
 /// What a probe or hook does; exactly one of it.
+#[derive(Default)]
 struct Actions<'a> {
     exec: Option<&'a ExecAction>,
     http_get: Option<&'a HTTPGetAction>,
     tcp_socket: Option<&'a TCPSocketAction>,
-    other: bool,
+    grpc: Option<&'a GRPCAction>,
+    sleep: Option<&'a SleepAction>,
 }
 
-impl Actions<'_> {
-    fn validate(&self, path: &FieldPath, errors: &mut FieldErrors) {
-        if let Some(exec) = self.exec
-            && exec.command.as_ref().is_none_or(Vec::is_empty)
-        {
-            errors.required(&path.child("exec").child("command"), "");
+impl<'a> Actions<'a> {
+    fn of_probe(probe: &'a Probe) -> Self {
+        Self {
+            exec: probe.exec.as_ref(),
+            http_get: probe.http_get.as_ref(),
+            tcp_socket: probe.tcp_socket.as_ref(),
+            grpc: probe.grpc.as_ref(),
+            ..Self::default()
         }
-        if let Some(action) = self.http_get {
-            http_get(action, &path.child("httpGet"), errors);
-        }
-        if let Some(action) = self.tcp_socket {
-            port(&action.port, &path.child("tcpSocket").child("port"), errors);
-        }
-        self.exactly_one(path, errors);
     }
 
-    fn exactly_one(&self, path: &FieldPath, errors: &mut FieldErrors) {
+    fn of_hook(handler: &'a LifecycleHandler) -> Self {
+        Self {
+            exec: handler.exec.as_ref(),
+            http_get: handler.http_get.as_ref(),
+            tcp_socket: handler.tcp_socket.as_ref(),
+            sleep: handler.sleep.as_ref(),
+            ..Self::default()
+        }
+    }
+
+    /// The faults of the first, and that there are more or none.
+    fn validate(&self, grace: Option<i64>, path: &FieldPath, errors: &mut FieldErrors) {
         let given = [
             ("exec", self.exec.is_some()),
             ("httpGet", self.http_get.is_some()),
             ("tcpSocket", self.tcp_socket.is_some()),
+            ("grpc", self.grpc.is_some()),
+            ("sleep", self.sleep.is_some()),
         ];
         let mut given = given.iter().filter(|(_, is_set)| *is_set);
-        let first = given.next();
-        if first.is_none() && !self.other {
-            errors.required(path, "must specify a handler type");
+        match given.next() {
+            None => errors.required(path, "must specify a handler type"),
+            Some((field, _)) => self.first(grace, &path.child(field), errors),
         }
         for (field, _) in given {
             errors.forbidden(&path.child(field), "may not specify more than 1 handler type");
         }
     }
+
+    fn first(&self, grace: Option<i64>, path: &FieldPath, errors: &mut FieldErrors) {
+        if let Some(exec) = self.exec {
+            if exec.command.as_ref().is_none_or(Vec::is_empty) {
+                errors.required(&path.child("command"), "");
+            }
+        } else if let Some(action) = self.http_get {
+            http_get(action, path, errors);
+        } else if let Some(action) = self.tcp_socket {
+            port(&action.port, &path.child("port"), errors);
+        } else if let Some(action) = self.grpc {
+            rules::port(action.port, &path.child("port"), errors);
+        } else if let (Some(action), Some(grace)) = (self.sleep, grace)
+            && !(0..=grace).contains(&action.seconds)
+        {
+            let why = format!(
+                "must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+            );
+            errors.invalid(path, action.seconds, &why);
+        }
+    }
 }
 
 fn http_get(action: &HTTPGetAction, path: &FieldPath, errors: &mut FieldErrors) {
+    rules::required(rules::text(action.path.as_ref()), &path.child("path"), errors);
     port(&action.port, &path.child("port"), errors);
-    rules::one_of(action.scheme.as_ref(), &["HTTP", "HTTPS"], &path.child("scheme"), errors);
+    let scheme = action.scheme.as_ref();
+    rules::supported(scheme, &["HTTP", "HTTPS"], &path.child("scheme"), errors);
+    for header in action.http_headers.iter().flatten() {
+        let path = path.child("httpHeaders");
+        rules::follows(&header.name, names::http_header_name, &path, errors);
+    }
 }
 
 fn port(port: &IntOrString, path: &FieldPath, errors: &mut FieldErrors) {

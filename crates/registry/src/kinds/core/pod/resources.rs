@@ -7,33 +7,45 @@ use api_machinery::{
 };
 use api_types::api::core::v1::{PodSpec, ResourceRequirements};
 
-use super::container;
+use super::{claims::ClaimNames, requirements};
+use crate::kinds::core::resource_names;
 
 const SUPPORTED: [&str; 3] = ["cpu", "hugepages-", "memory"];
 
-pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    if let Some(resources) = &spec.resources {
-        let path = path.child("resources");
-        if resources.claims.is_some() {
-            let why = "claims cannot be set for Resources at pod-level";
-            errors.forbidden(&path.child("claims"), why);
-        }
-        container::requirements(resources, resource_name, &path, errors);
-        consistency(spec, resources, &path, errors);
+pub(super) fn validate(
+    spec: &PodSpec,
+    claims: &ClaimNames<'_>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    let Some(resources) = &spec.resources else { return };
+    let path = path.child("resources");
+    if spec.os.as_ref().is_some_and(|os| os.name == "windows") {
+        return errors.forbidden(&path, "may not be set for a windows pod");
     }
-    if let Some(overhead) = &spec.overhead {
-        let limits = Some(overhead.clone());
-        let overhead = ResourceRequirements { limits, ..ResourceRequirements::default() };
-        container::validate_resources(&overhead, &path.child("overhead"), errors);
+    if resources.claims.is_some() {
+        let why = "claims may not be set for Resources at pod-level";
+        errors.forbidden(&path.child("claims"), why);
     }
+    requirements::with_names(resources, name, claims, &path, errors);
+    consistency(spec, resources, &path, errors);
 }
 
-fn resource_name(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
-    let before = errors.iter().count();
-    container::resource_name(name, path, errors);
-    if errors.iter().count() == before && !is_of_pods(name) {
-        errors.not_supported(path, name, &SUPPORTED);
+/// What the sandbox itself takes.
+pub(super) fn overhead(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let Some(overhead) = &spec.overhead else { return };
+    let limits = Some(overhead.clone());
+    let overhead = ResourceRequirements { limits, ..ResourceRequirements::default() };
+    requirements::validate(&overhead, &path.child("overhead"), errors);
+}
+
+fn name(name: &str, path: &FieldPath, errors: &mut FieldErrors) {
+    let mut faults = FieldErrors::default();
+    resource_names::validate(name, path, &mut faults);
+    if faults.is_empty() && !is_of_pods(name) {
+        faults.not_supported(path, name, &SUPPORTED);
     }
+    errors.extend(faults);
 }
 
 /// Of which nobody takes more than is there.

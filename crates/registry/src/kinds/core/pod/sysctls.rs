@@ -15,7 +15,7 @@ const OF_MESSAGES: &[&str] = &["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqu
 
 pub(super) fn validate(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
     let context = spec.security_context.as_ref();
-    let path = path.child("securityContext").child("sysctls");
+    let path = path.child("sysctls");
     let mut seen = BTreeSet::new();
     for (i, sysctl) in context.and_then(|it| it.sysctls.as_ref()).into_iter().flatten().enumerate()
     {

@@ -3,6 +3,7 @@
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{Container, PodSpec};
 
+use super::gated;
 use crate::rules;
 
 const FORBIDDEN: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
@@ -10,30 +11,44 @@ const FORBIDDEN: &str = "pod updates may not change fields other than `spec.cont
 /// The faults of the change.
 pub(super) fn validate(new: &PodSpec, old: &PodSpec, errors: &mut FieldErrors) {
     let path = FieldPath::new("spec");
-    if new.containers.len() != old.containers.len() {
-        errors.forbidden(&path.child("containers"), "pod updates may not add or remove containers");
+    let count = |list: &Option<Vec<Container>>| list.as_ref().map_or(0, Vec::len);
+    for (field, is_same) in [
+        ("containers", new.containers.len() == old.containers.len()),
+        ("initContainers", count(&new.init_containers) == count(&old.init_containers)),
+    ] {
+        if !is_same {
+            let why = "pod updates may not add or remove containers";
+            return errors.forbidden(&path.child(field), why);
+        }
+    }
+    if !deadline(new, old, &path.child("activeDeadlineSeconds"), errors) {
         return;
     }
-    deadline(new, old, &path, errors);
     tolerations(new, old, &path, errors);
-    if with_changeable_parts_of(new, old) != *old {
+    gates(new, old, &path.child("schedulingGates"), errors);
+    let mut fixed = with_changeable_parts_of(new, old);
+    if old.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()) {
+        gated::take_back(&mut fixed, old, &path, errors);
+    }
+    if fixed != *old {
         errors.forbidden(&path, FORBIDDEN);
     }
 }
 
-/// A deadline can be set or brought forward.
-fn deadline(new: &PodSpec, old: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let path = path.child("activeDeadlineSeconds");
+/// A deadline can be set or brought forward. Gives whether it is not put off.
+fn deadline(new: &PodSpec, old: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) -> bool {
     match (new.active_deadline_seconds, old.active_deadline_seconds) {
         (Some(new), Some(old)) if new > old => {
-            let why = format!("must be less than or equal to previous value, {old}");
-            errors.invalid(&path, new, &why);
+            errors.invalid(path, new, "must be less than or equal to previous value");
+            return false;
         }
         (None, Some(_)) => {
-            errors.invalid(&path, "", "must not update from a positive integer to nil value")
+            let why = "must not update from a positive integer to nil value";
+            errors.invalid(path, rules::json(&()), why);
         }
         _ => {}
     }
+    true
 }
 
 /// Tolerations can be added, and their seconds changed.
@@ -51,6 +66,18 @@ fn tolerations(new: &PodSpec, old: &PodSpec, path: &FieldPath, errors: &mut Fiel
     }
 }
 
+/// What a pod waits for can only become less.
+fn gates(new: &PodSpec, old: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    let before = old.scheduling_gates.as_deref().unwrap_or_default();
+    for (i, gate) in new.scheduling_gates.iter().flatten().enumerate() {
+        if !before.contains(gate) {
+            let name = &gate.name;
+            let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+            errors.forbidden(&path.index(i).child("name"), &why);
+        }
+    }
+}
+
 /// `new` with the changeable fields as in `old`: what must be equal to `old`.
 fn with_changeable_parts_of(new: &PodSpec, old: &PodSpec) -> PodSpec {
     let mut munged = new.clone();
@@ -60,25 +87,16 @@ fn with_changeable_parts_of(new: &PodSpec, old: &PodSpec) -> PodSpec {
     }
     munged.active_deadline_seconds = old.active_deadline_seconds;
     munged.tolerations.clone_from(&old.tolerations);
+    munged.scheduling_gates.clone_from(&old.scheduling_gates);
     let was_negative = old.termination_grace_period_seconds.is_some_and(|s| s < 0);
     if was_negative && new.termination_grace_period_seconds == Some(1) {
         munged.termination_grace_period_seconds = old.termination_grace_period_seconds;
-    }
-    if removes_gates_only(new, old) {
-        munged.scheduling_gates.clone_from(&old.scheduling_gates);
     }
     munged
 }
 
 fn keep_images(new: &mut [Container], old: &[Container]) {
     for (new, old) in new.iter_mut().zip(old) {
-        if !rules::text(new.image.as_ref()).is_empty() {
-            new.image.clone_from(&old.image);
-        }
+        new.image.clone_from(&old.image);
     }
-}
-
-fn removes_gates_only(new: &PodSpec, old: &PodSpec) -> bool {
-    let old = old.scheduling_gates.as_deref().unwrap_or_default();
-    new.scheduling_gates.iter().flatten().all(|gate| old.contains(gate))
 }

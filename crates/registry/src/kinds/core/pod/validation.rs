@@ -3,121 +3,120 @@
 use std::collections::BTreeSet;
 
 use api_machinery::{FieldErrors, FieldPath, names};
-use api_types::api::core::v1::{PodSpec, Toleration};
+use api_types::{api::core::v1::PodSpec, meta::ObjectMeta};
 
-use super::{container, ephemeral, resources, sysctls, volume};
+use super::{
+    affinity, claims, container, container::Containers, dns, environment, ephemeral, os, resources,
+    security, spread, toleration, volume,
+};
 use crate::rules;
 
-/// All faults of the spec.
-pub(super) fn pod_spec(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let volumes = volume::validate(
-        spec.volumes.as_deref().unwrap_or_default(),
-        &path.child("volumes"),
-        errors,
-    );
-    container::validate_all(spec, &volumes, path, errors);
-    ephemeral::validate(spec, path, errors);
-    resources::validate(spec, path, errors);
-    sysctls::validate(spec, path, errors);
-    policies(spec, path, errors);
-    times(spec, path, errors);
-    placement(spec, path, errors);
-    network(spec, path, errors);
-    references(spec, path, errors);
-}
+const RESTART_POLICIES: [&str; 3] = ["Always", "OnFailure", "Never"];
 
-fn policies(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let restart = ["Always", "OnFailure", "Never"];
-    rules::one_of(spec.restart_policy.as_ref(), &restart, &path.child("restartPolicy"), errors);
-    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    rules::one_of(spec.dns_policy.as_ref(), &dns, &path.child("dnsPolicy"), errors);
-}
-
-fn times(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let grace = spec.termination_grace_period_seconds;
-    rules::not_negative(grace, &path.child("terminationGracePeriodSeconds"), errors);
-    if let Some(seconds) =
-        spec.active_deadline_seconds.filter(|s| !(1..=i64::from(i32::MAX)).contains(s))
-    {
-        let why = "must be between 1 and 2147483647, inclusive";
-        errors.invalid(&path.child("activeDeadlineSeconds"), seconds, why);
-    }
-}
-
-fn placement(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    if let Some(selector) = &spec.node_selector {
-        names::validate_labels(selector, &path.child("nodeSelector"), errors);
-    }
-    let name = spec.node_name.as_ref();
-    rules::maybe_follows(name, names::dns1123_subdomain, &path.child("nodeName"), errors);
-    let gated = spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty());
-    if gated && !rules::text(name).is_empty() {
-        let why = "cannot be set until all schedulingGates have been cleared";
-        errors.forbidden(&path.child("nodeName"), why);
-    }
-    for (i, toleration) in spec.tolerations.iter().flatten().enumerate() {
-        validate_toleration(toleration, &path.child("tolerations").index(i), errors);
-    }
-}
-
-/// The faults of a toleration.
-pub(crate) fn validate_toleration(
-    toleration: &Toleration,
+/// All faults of the spec, which is that of a pod with this metadata or else one in a template.
+pub(super) fn pod_spec(
+    spec: &PodSpec,
+    pod: Option<&ObjectMeta>,
     path: &FieldPath,
     errors: &mut FieldErrors,
 ) {
-    rules::maybe_follows(
-        toleration.key.as_ref(),
-        names::qualified_name,
-        &path.child("key"),
-        errors,
-    );
-    let operator = rules::text(toleration.operator.as_ref());
-    let key = rules::text(toleration.key.as_ref());
-    if key.is_empty() && operator != "Exists" {
-        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-        errors.invalid(&path.child("operator"), operator, why);
+    let volumes = spec.volumes.as_deref().unwrap_or_default();
+    let volumes = volume::validate(volumes, pod, &path.child("volumes"), errors);
+    let claims = claims::validate(spec, pod, &path.child("resourceClaims"), errors);
+    container::validate_all(spec, &volumes, &claims, path, errors);
+    ephemeral::validate(spec, path, errors);
+    let containers = container::all(spec, path);
+    resources::validate(spec, &claims, path, errors);
+    container::host_network(spec, pod, path, errors);
+    let restart = spec.restart_policy.as_ref();
+    rules::one_of(restart, &RESTART_POLICIES, &path.child("restartPolicy"), errors);
+    dns::policy(spec, path, errors);
+    if let Some(selector) = &spec.node_selector {
+        names::validate_labels(selector, &path.child("nodeSelector"), errors);
     }
-    match operator {
-        "" | "Equal" => rules::maybe_follows(
-            toleration.value.as_ref(),
-            names::label_value,
-            &path.child("operator"),
-            errors,
-        ),
-        "Exists" => {
-            if !rules::text(toleration.value.as_ref()).is_empty() {
-                let why = "value must be empty when `operator` is 'Exists'";
-                errors.invalid(&path.child("operator"), &toleration.value, why);
-            }
+    security::of_pod(spec, &path.child("securityContext"), errors);
+    scheduling(spec, path, errors);
+    os::host_process(spec, &containers, path, errors);
+    security::host_users(spec, &containers, path, errors);
+    references(spec, path, errors);
+    os::validate(spec, &containers, path, errors);
+    if let Some(group) = &spec.scheduling_group {
+        let path = path.child("schedulingGroup").child("podGroupName");
+        match &group.pod_group_name {
+            None => errors.invalid(&path, rules::json(&()), "must specify one of: `podGroupName`"),
+            Some(name) => rules::follows(name, names::dns1123_subdomain, &path, errors),
         }
-        other => errors.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
     }
-    let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-    rules::one_of(toleration.effect.as_ref(), &effects, &path.child("effect"), errors);
-}
-
-fn network(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let label = names::dns1123_label;
-    rules::maybe_follows(spec.hostname.as_ref(), label, &path.child("hostname"), errors);
-    rules::maybe_follows(spec.subdomain.as_ref(), label, &path.child("subdomain"), errors);
-    for (i, alias) in spec.host_aliases.iter().flatten().enumerate() {
-        rules::ip(&alias.ip, &path.child("hostAliases").index(i).child("ip"), errors);
+    environment::of_files(spec, &containers, errors);
+    if pod.is_some() {
+        only_of_pods(spec, &containers, path, errors);
     }
 }
 
-fn references(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    let account = spec.service_account_name.as_ref();
-    rules::maybe_follows(
-        account,
-        names::dns1123_subdomain,
-        &path.child("serviceAccountName"),
-        errors,
-    );
+/// Where the pod runs, when, and how others find it.
+fn scheduling(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(affinity) = &spec.affinity {
+        affinity::validate(affinity, &path.child("affinity"), errors);
+    }
+    dns::config(spec, path, errors);
+    for (i, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let path = path.child("readinessGates").index(i).child("conditionType");
+        rules::follows(&gate.condition_type, names::qualified_name, &path, errors);
+    }
     let mut seen = BTreeSet::new();
     for (i, gate) in spec.scheduling_gates.iter().flatten().enumerate() {
         let path = path.child("schedulingGates").index(i);
         rules::follows(&gate.name, names::qualified_name, &path, errors);
         rules::unique(&mut seen, &gate.name, &path, errors);
+    }
+    let spread = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    spread::validate(spread, &path.child("topologySpreadConstraints"), errors);
+}
+
+/// What the pod is called, and what it names.
+fn references(spec: &PodSpec, path: &FieldPath, errors: &mut FieldErrors) {
+    dns::hostname_override(spec, path, errors);
+    let (label, subdomain) = (names::dns1123_label, names::dns1123_subdomain);
+    let account = spec.service_account_name.as_ref();
+    rules::maybe_follows(account, subdomain, &path.child("serviceAccountName"), errors);
+    rules::maybe_follows(spec.node_name.as_ref(), subdomain, &path.child("nodeName"), errors);
+    let deadline = spec.active_deadline_seconds;
+    let range = 1..=i64::from(i32::MAX);
+    rules::between(deadline, &range, &path.child("activeDeadlineSeconds"), errors);
+    rules::maybe_follows(spec.hostname.as_ref(), label, &path.child("hostname"), errors);
+    rules::maybe_follows(spec.subdomain.as_ref(), label, &path.child("subdomain"), errors);
+    for (i, tolerated) in spec.tolerations.iter().flatten().enumerate() {
+        toleration::validate(tolerated, &path.child("tolerations").index(i), errors);
+    }
+    dns::host_aliases(spec, path, errors);
+    let class = spec.priority_class_name.as_ref();
+    rules::maybe_follows(class, subdomain, &path.child("priorityClassName"), errors);
+    if let Some(class) = &spec.runtime_class_name {
+        rules::follows(class, subdomain, &path.child("runtimeClassName"), errors);
+    }
+    if let Some(policy) = &spec.preemption_policy {
+        let path = path.child("preemptionPolicy");
+        rules::required(policy, &path, errors);
+        rules::one_of(Some(policy), &["PreemptLowerPriority", "Never"], &path, errors);
+    }
+    resources::overhead(spec, path, errors);
+}
+
+/// What Kubernetes takes in templates for the sake of those that were there before.
+fn only_of_pods(
+    spec: &PodSpec,
+    containers: &Containers<'_>,
+    path: &FieldPath,
+    errors: &mut FieldErrors,
+) {
+    if rules::text(spec.service_account_name.as_ref()).is_empty() {
+        volume::without_account(spec, &path.child("volumes"), errors);
+    }
+    for (path, container) in containers {
+        let image = rules::text(container.image.as_ref());
+        if image.trim() != image {
+            let why = "must not have leading or trailing whitespace";
+            errors.invalid(&path.child("image"), image, why);
+        }
     }
 }

@@ -105,9 +105,7 @@ impl Strategy<Service> for ServiceStrategy {
     }
 
     fn lasting(&self, _: &Service, old: &Service) -> FieldErrors {
-        let mut faults = FieldErrors::default();
-        self.validate(old, &mut faults);
-        faults
+        self.faults(old)
     }
 
     fn prepare_status_update(&self, new: &mut Service, _: &Service) {

@@ -6,7 +6,10 @@ use api_types::{
     minik8s::{FunctionSource, FunctionSpec, Runtime, RuntimeImage},
 };
 
-use crate::{kinds::core::pod::container, rules};
+use crate::{
+    kinds::core::pod::{environment, requirements},
+    rules,
+};
 
 const MAX_SOURCE: usize = 1024 * 1024;
 const ZIP: &[u8] = b"PK";
@@ -63,7 +66,11 @@ fn given(spec: &FunctionSpec, runtime: &Runtime, path: &FieldPath, errors: &mut 
             errors.forbidden(&path.child(field), &why);
         }
     }
-    container::image(&as_container(spec), path, errors);
+    let (image, path) = (rules::text(spec.image.as_ref()), path.child("image"));
+    rules::required(image, &path, errors);
+    if image.trim() != image {
+        errors.invalid(&path, image, "must not have leading or trailing whitespace");
+    }
 }
 
 fn validate_source(source: &FunctionSource, path: &FieldPath, errors: &mut FieldErrors) {
@@ -97,9 +104,9 @@ fn file_name(name: &str) -> Option<&'static str> {
 }
 
 fn instance(spec: &FunctionSpec, path: &FieldPath, errors: &mut FieldErrors) {
-    container::environment(&as_container(spec), path, errors);
+    environment::validate(&as_container(spec), path, errors);
     if let Some(resources) = &spec.resources {
-        container::validate_resources(resources, &path.child("resources"), errors);
+        requirements::validate(resources, &path.child("resources"), errors);
     }
     for (i, secret) in spec.image_pull_secrets.iter().enumerate() {
         let path = path.child("imagePullSecrets").index(i).child("name");

@@ -119,9 +119,7 @@ impl Strategy<GpuJob> for GpuJobStrategy {
 
     /// Who only takes a finalizer away, or cancels, is not held up by what a job's directives were before they were refused.
     fn lasting(&self, _: &GpuJob, old: &GpuJob) -> FieldErrors {
-        let mut faults = FieldErrors::default();
-        self.validate(old, &mut faults);
-        faults
+        self.faults(old)
     }
 
     /// What was submitted can't be submitted otherwise.
