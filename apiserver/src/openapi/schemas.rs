@@ -1,6 +1,6 @@
 //! The schemas of a document, each there once that is referred to.
 
-use api_machinery::patch::{ListMerge, is_union, merge_key};
+use api_machinery::patch::{ListMerge, merge_key, patch_strategy};
 use api_types::{
     api::{
         authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding,
@@ -41,7 +41,7 @@ impl Schemas {
         schema["x-kubernetes-group-version-kind"] = kind(&names.kind);
         self.schemas.insert(name.clone(), schema);
         if def.knows_list_merges() {
-            self.tell_list_merges(&name);
+            self.tell_merges(&name, &names.kind);
         }
         let metadata = self.shared(format!("{META}.ListMeta"), schema_of::<meta::ListMeta>);
         let list = json!({
@@ -110,9 +110,9 @@ impl Schemas {
         schema
     }
 
-    /// Says of each list below a kind how a strategic merge patch merges it: `kubectl` makes its patches by that.
-    fn tell_list_merges(&mut self, kind: &str) {
-        let mut todo = vec![(kind.to_owned(), Vec::<String>::new())];
+    /// Says of each field below a kind how a strategic merge patch merges it: `kubectl` makes its patches by that.
+    fn tell_merges(&mut self, name: &str, kind: &str) {
+        let mut todo = vec![(name.to_owned(), vec![kind.to_owned()])];
         while let Some((name, path)) = todo.pop() {
             let Some(properties) =
                 self.schemas.get_mut(&name).and_then(|s| s.get_mut("properties"))
@@ -121,7 +121,7 @@ impl Schemas {
             };
             for (field, schema) in properties.as_object_mut().into_iter().flatten() {
                 let path: Vec<String> = path.iter().cloned().chain([field.clone()]).collect();
-                tell_list_merge(schema, &path);
+                tell_merge(schema, &path);
                 let inner = type_of(schema).and_then(|t| t.strip_prefix(self.root));
                 // A type within itself would have no end.
                 if let Some(inner) = inner.filter(|_| path.len() < MAX_DEPTH) {
@@ -132,8 +132,8 @@ impl Schemas {
     }
 }
 
-/// Deeper than any list that is merged.
-const MAX_DEPTH: usize = 8;
+/// Deeper than any field that is merged, the kind included.
+const MAX_DEPTH: usize = 9;
 
 /// The type that a field refers to, itself or in its list.
 fn type_of(schema: &Value) -> Option<&str> {
@@ -142,19 +142,16 @@ fn type_of(schema: &Value) -> Option<&str> {
         .find_map(|place| schema.pointer(place).and_then(Value::as_str))
 }
 
-fn tell_list_merge(schema: &mut Value, path: &[String]) {
+fn tell_merge(schema: &mut Value, path: &[String]) {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let retain = if is_union(&path) { ",retainKeys" } else { "" };
-    let key = match merge_key(&path) {
-        ListMerge::Atomic => return,
-        ListMerge::Set => None,
-        ListMerge::Key(key) => Some(key),
-    };
-    if schema["type"] == "array" {
-        schema["x-kubernetes-patch-strategy"] = format!("merge{retain}").into();
-        if let Some(key) = key {
-            schema["x-kubernetes-patch-merge-key"] = key.into();
-        }
+    let (merge, strategy) = (merge_key(&path), patch_strategy(&path));
+    let is_other = merge != ListMerge::Atomic && schema["type"] != "array";
+    if strategy.is_empty() || is_other {
+        return;
+    }
+    schema["x-kubernetes-patch-strategy"] = strategy.into();
+    if let ListMerge::Key(key) = merge {
+        schema["x-kubernetes-patch-merge-key"] = key.into();
     }
 }
 

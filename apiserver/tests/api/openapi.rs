@@ -254,45 +254,103 @@ fn check_schemas(document: &Value, def: &ResourceDef, object: &str) {
     );
 }
 
-/// `kubectl` merges lists by what the schemas say of them; the server by its own table. They say the same.
+/// `kubectl` merges by what the schemas say; the server by its own tables.
 #[tokio::test]
-async fn lists_are_documented_to_be_merged_as_they_are() {
+async fn fields_are_documented_to_be_merged_as_kubernetes_types_say() {
     let api = Api::start().await;
-    let document = api.get("/openapi/v3/api/v1").await.ok();
-    let merge = |path: &str| {
-        let schema = field(&document, "io.k8s.api.core.v1.Pod", path);
-        let text = |name: &str| schema[name].as_str().unwrap_or_default().to_owned();
-        (text("x-kubernetes-patch-strategy"), text("x-kubernetes-patch-merge-key"))
+    let v2 = api.get("/openapi/v2").await.ok();
+    let kubernetes = |def: &&ResourceDef| def.names.group != "minik8s.io";
+    for def in registry::all().iter().filter(kubernetes) {
+        let (version, names) = (def.api_version(), &def.names);
+        let root = if names.group.is_empty() { "api" } else { "apis" };
+        let v3 = api.get(&format!("/openapi/v3/{root}/{version}")).await.ok();
+        let kind = format!("{version}/{}", names.kind);
+        let expected = strategies(&kind);
+        assert!(expected.len() > 1);
+        for schemas in [&v2["definitions"], &v3["components"]["schemas"]] {
+            let said = said(schemas, name_of(schemas, def), ("", &[]));
+            assert_eq!(said.into_iter().collect::<BTreeSet<_>>(), expected, "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unions_and_what_is_replaced_are_documented_to_be() {
+    let api = Api::start().await;
+    let strategy = async |group: &str, kind: &str, path: &str| {
+        let v3 = api.get(&format!("/openapi/v3/apis/{group}/v1")).await.ok();
+        let v2 = api.get("/openapi/v2").await.ok();
+        let kind = format!("io.k8s.api.{group}.v1.{kind}");
+        [&v2["definitions"], &v3["components"]["schemas"]].map(|schemas| {
+            let field = field(schemas, &kind, path);
+            field["x-kubernetes-patch-strategy"].as_str().unwrap_or_default().to_owned()
+        })
     };
-    let pair = |strategy: &str, key: &str| (strategy.to_owned(), key.to_owned());
-    assert_eq!(merge("spec.containers"), pair("merge", "name"));
-    assert_eq!(merge("spec.containers.ports"), pair("merge", "containerPort"));
-    assert_eq!(merge("spec.initContainers.env"), pair("merge", "name"));
-    assert_eq!(merge("spec.volumes"), pair("merge,retainKeys", "name"));
-    assert_eq!(merge("metadata.finalizers"), pair("merge", ""));
-    assert_eq!(merge("metadata.ownerReferences"), pair("merge", "uid"));
-    assert_eq!(merge("status.conditions"), pair("merge", "type"));
-    assert_eq!(merge("spec.tolerations"), pair("", ""));
-    assert_eq!(merge("spec.containers.args"), pair("", ""));
-    let document = api.get("/openapi/v3/apis/apps/v1").await.ok();
-    let containers =
-        field(&document, "io.k8s.api.apps.v1.ReplicaSet", "spec.template.spec.containers");
-    assert_eq!(containers["x-kubernetes-patch-merge-key"], "name");
+    let check = async |group: &str, kind: &str, path: &str, expected: &str| {
+        assert_eq!(strategy(group, kind, path).await, [expected; 2], "{kind} {path}");
+    };
+    check("apps", "Deployment", "spec.strategy", "retainKeys").await;
+    check("apps", "Deployment", "spec.template.spec.volumes", "merge,retainKeys").await;
+    check("apps", "DaemonSet", "spec.template.spec.resourceClaims", "merge,retainKeys").await;
+    check("policy", "PodDisruptionBudget", "spec.selector", "replace").await;
+    check("apps", "Deployment", "spec.selector", "").await;
+    check("apps", "Deployment", "spec.template.spec.tolerations", "").await;
+}
+
+/// What Kubernetes' types say of patches of a kind: path, strategy and key.
+fn strategies(kind: &str) -> BTreeSet<String> {
+    let all = include_str!("../../../crates/api-machinery/tests/patches/strategies.txt");
+    let lines = all.lines().filter_map(|line| line.rsplit_once(' '));
+    let of_kind =
+        lines.filter(|(_, kinds)| *kinds == "*" || kinds.split(',').any(|other| other == kind));
+    of_kind.map(|(said, _)| said.to_owned()).collect()
+}
+
+/// The same as the schemas below a type say it; a type within itself is left out.
+fn said(schemas: &Value, name: &str, (path, within): (&str, &[&str])) -> Vec<String> {
+    let within = [within, &[name]].concat();
+    let mut all = Vec::new();
+    for (field, schema) in schemas[name]["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { field.clone() } else { format!("{path}.{field}") };
+        let text = |name: &str| schema[name].as_str().unwrap_or("-");
+        let strategy = text("x-kubernetes-patch-strategy");
+        let key = text("x-kubernetes-patch-merge-key");
+        if [strategy, key] != ["-", "-"] {
+            all.push(format!("{path} {strategy} {key}"));
+        }
+        let inner = type_of(schema).filter(|inner| !within.contains(inner));
+        all.extend(inner.into_iter().flat_map(|inner| said(schemas, inner, (&path, &within))));
+    }
+    all
+}
+
+/// What the schema of a kind is called.
+fn name_of<'a>(schemas: &'a Value, def: &ResourceDef) -> &'a str {
+    let names = &def.names;
+    let kind =
+        serde_json::json!([{"group": names.group, "version": names.version, "kind": names.kind}]);
+    let mut all = schemas.as_object().unwrap().iter();
+    all.find(|(_, schema)| schema["x-kubernetes-group-version-kind"] == kind).unwrap().0
+}
+
+/// The type that a field refers to, itself or in its list.
+fn type_of(schema: &Value) -> Option<&str> {
+    let places = ["/$ref", "/allOf/0/$ref", "/items/$ref", "/items/allOf/0/$ref"];
+    let reference = places.into_iter().find_map(|place| schema.pointer(place))?;
+    reference.as_str()?.rsplit('/').next()
 }
 
 /// The schema of a field, found as `kubectl` does.
-fn field(document: &Value, kind: &str, path: &str) -> Value {
-    let schemas = &document["components"]["schemas"];
-    let mut schema = schemas[kind].clone();
-    for name in path.split('.') {
-        for place in ["/items", "/allOf/0"] {
-            schema = schema.pointer(place).cloned().unwrap_or(schema);
-        }
-        if let Some(reference) = schema["$ref"].as_str() {
-            schema = schemas[reference.rsplit('/').next().unwrap()].clone();
-        }
-        schema = schema["properties"][name].clone();
+fn field<'a>(schemas: &'a Value, kind: &str, path: &str) -> &'a Value {
+    let mut within = &schemas[kind];
+    let mut names = path.split('.').peekable();
+    while let Some(name) = names.next() {
+        let schema = &within["properties"][name];
         assert!(schema.is_object(), "{path}: no {name}");
+        if names.peek().is_none() {
+            return schema;
+        }
+        within = &schemas[type_of(schema).unwrap()];
     }
-    schema
+    within
 }

@@ -27,6 +27,41 @@ async fn every_kind_of_patch_is_applied() {
 }
 
 #[tokio::test]
+async fn a_strategy_that_becomes_another_keeps_nothing_of_the_first() {
+    let api = Api::start().await;
+    let labels = json!({"app": "a"});
+    let template = json!({"metadata": {"labels": labels}, "spec": pod("a")["spec"]});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    });
+    let collection = "/apis/apps/v1/namespaces/default/deployments";
+    let created = api.post(collection, &deployment).await.ok();
+    assert!(created["spec"]["strategy"]["rollingUpdate"].is_object(), "{created}");
+    let path = format!("{collection}/a");
+    let patch = json!({"spec": {"strategy": {"type": "Recreate"}}});
+    api.patch(&path, "strategic-merge-patch", &patch).await.fails(422, "Invalid");
+    let retaining = json!({"spec": {"strategy": {"type": "Recreate", "$retainKeys": ["type"]}}});
+    let patched = api.patch(&path, "strategic-merge-patch", &retaining).await.ok();
+    assert_eq!(patched["spec"]["strategy"], json!({"type": "Recreate"}));
+}
+
+#[tokio::test]
+async fn a_selector_that_a_patch_replaces_keeps_nothing() {
+    let api = Api::start().await;
+    let collection = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "a"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a", "x": "y"}}},
+    });
+    api.post(collection, &budget).await.ok();
+    let selector = json!({"matchLabels": {"app": "b"}});
+    let patch = json!({"spec": {"selector": selector}});
+    let patched = api.patch(&format!("{collection}/a"), "strategic-merge-patch", &patch).await.ok();
+    assert_eq!(patched["spec"]["selector"], selector);
+}
+
+#[tokio::test]
 async fn a_patch_is_checked_like_an_update() {
     let api = Api::start().await;
     api.post(PODS, &pod("p")).await.ok();

@@ -1,4 +1,7 @@
-//! How lists are merged: the `patchStrategy` and `patchMergeKey` tags of Kubernetes' types, as a table.
+//! How lists and objects are merged: the `patchStrategy` and `patchMergeKey` tags of Kubernetes' types, as tables. A path
+//! is the kind and then the names of fields, without indices.
+
+use serde_json::Value;
 
 /// How a list takes a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,12 +14,14 @@ pub enum ListMerge {
     Key(&'static str),
 }
 
-/// The ends of the paths of the lists that are merged, without indices; the longest that fits counts.
+/// The ends of the paths of the lists that are merged. Of those that fit the longest counts.
 const TABLE: &[(&[&str], ListMerge)] = &[
     (&["metadata", "finalizers"], ListMerge::Set),
     (&["metadata", "ownerReferences"], ListMerge::Key("uid")),
     (&["status", "conditions"], ListMerge::Key("type")),
-    (&["status", "reservedFor"], ListMerge::Key("uid")),
+    (&["CertificateSigningRequest", "status", "conditions"], ListMerge::Atomic),
+    (&["CustomResourceDefinition", "status", "conditions"], ListMerge::Atomic),
+    (&["ValidatingAdmissionPolicy", "status", "conditions"], ListMerge::Atomic),
     // Pods and pod templates.
     (&["spec", "containers"], ListMerge::Key("name")),
     (&["spec", "initContainers"], ListMerge::Key("name")),
@@ -29,64 +34,111 @@ const TABLE: &[(&[&str], ListMerge)] = &[
     (&["spec", "resourceClaims"], ListMerge::Key("name")),
     (&["status", "podIPs"], ListMerge::Key("ip")),
     (&["status", "hostIPs"], ListMerge::Key("ip")),
-    // Containers of all three sorts.
-    (&["containers", "env"], ListMerge::Key("name")),
+    (&["status", "resourceClaimStatuses"], ListMerge::Key("name")),
+    // Containers of all three sorts, and their statuses.
     (&["containers", "ports"], ListMerge::Key("containerPort")),
-    (&["containers", "volumeMounts"], ListMerge::Key("mountPath")),
-    (&["containers", "volumeDevices"], ListMerge::Key("devicePath")),
-    (&["initContainers", "env"], ListMerge::Key("name")),
     (&["initContainers", "ports"], ListMerge::Key("containerPort")),
-    (&["initContainers", "volumeMounts"], ListMerge::Key("mountPath")),
-    (&["initContainers", "volumeDevices"], ListMerge::Key("devicePath")),
-    (&["ephemeralContainers", "env"], ListMerge::Key("name")),
     (&["ephemeralContainers", "ports"], ListMerge::Key("containerPort")),
-    (&["ephemeralContainers", "volumeMounts"], ListMerge::Key("mountPath")),
-    (&["ephemeralContainers", "volumeDevices"], ListMerge::Key("devicePath")),
-    // Services, nodes, service accounts, functions.
-    (&["spec", "ports"], ListMerge::Key("port")),
+    (&["env"], ListMerge::Key("name")),
+    (&["volumeMounts"], ListMerge::Key("mountPath")),
+    (&["volumeDevices"], ListMerge::Key("devicePath")),
+    (&["allocatedResourcesStatus"], ListMerge::Key("name")),
+    // The rest.
+    (&["Service", "spec", "ports"], ListMerge::Key("port")),
+    (&["ServiceAccount", "secrets"], ListMerge::Key("name")),
     (&["spec", "podCIDRs"], ListMerge::Set),
-    (&["spec", "finalizers"], ListMerge::Atomic),
     (&["status", "addresses"], ListMerge::Key("type")),
-    (&["secrets"], ListMerge::Key("name")),
-    (&["spec", "env"], ListMerge::Key("name")),
+    (&["spec", "drivers"], ListMerge::Key("name")),
+    (&["status", "reservedFor"], ListMerge::Key("uid")),
+    (&["webhooks"], ListMerge::Key("name")),
+    (&["matchConditions"], ListMerge::Key("name")),
+    (&["ValidatingAdmissionPolicy", "spec", "variables"], ListMerge::Key("name")),
+    (&["x-kubernetes-validations"], ListMerge::Key("rule")),
 ];
 
-/// Paths of objects of which a merged patch keeps only the keys it names (`retainKeys`): they are unions.
-const UNIONS: &[&[&str]] = &[&["spec", "volumes"], &["spec", "strategy"]];
+/// Where a merged patch keeps only the keys it names (`retainKeys`): these objects, or those of these lists, are unions.
+const UNIONS: &[&[&str]] = &[
+    &["Deployment", "spec", "strategy"],
+    &["spec", "volumes"],
+    &["spec", "resourceClaims"],
+    &["status", "resourceClaimStatuses"],
+];
 
-/// How the list at this path (field names without indices) is merged.
+/// Objects that a patch replaces (`replace`).
+const REPLACED: &[&[&str]] = &[&["PodDisruptionBudget", "spec", "selector"]];
+
+/// How the list at this path is merged.
 #[must_use]
 pub fn merge_key(path: &[&str]) -> ListMerge {
-    let fits = |end: &[&str]| path.ends_with(end) && (end.len() > 1 || path.len() == 1);
-    let rows = TABLE.iter().filter(|(end, _)| fits(end));
+    let rows = TABLE.iter().filter(|(end, _)| path.ends_with(end));
     rows.max_by_key(|(end, _)| end.len()).map_or(ListMerge::Atomic, |(_, merge)| *merge)
 }
 
-/// Whether the object at this path is one of several alternatives.
-#[must_use]
-pub fn is_union(path: &[&str]) -> bool {
+/// Whether the object at this path, or in the list there, is one of several alternatives.
+pub(super) fn is_union(path: &[&str]) -> bool {
     UNIONS.iter().any(|end| path.ends_with(end))
+}
+
+/// Whether a patch replaces the object at this path as a whole.
+pub(super) fn is_replaced(path: &[&str]) -> bool {
+    REPLACED.iter().any(|end| path.ends_with(end))
+}
+
+/// The same as the tag `patchStrategy` says it; empty if it says nothing.
+#[must_use]
+pub fn patch_strategy(path: &[&str]) -> String {
+    let parts = [
+        ("merge", merge_key(path) != ListMerge::Atomic),
+        ("retainKeys", is_union(path)),
+        ("replace", is_replaced(path)),
+    ];
+    let said: Vec<&str> = parts.iter().filter(|(_, said)| *said).map(|(name, _)| *name).collect();
+    said.join(",")
+}
+
+/// Where the paths in an object begin: at its kind.
+pub(super) fn root(object: &Value) -> Vec<&str> {
+    object.get("kind").and_then(Value::as_str).into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ListMerge, merge_key};
+    use super::{ListMerge, is_replaced, is_union, merge_key};
+
+    fn path(text: &str) -> Vec<&str> {
+        text.split('.').collect()
+    }
 
     #[test]
     fn the_same_field_name_is_merged_by_where_it_is() {
-        let check = |path: &str, expected| {
-            assert_eq!(merge_key(&path.split('.').collect::<Vec<_>>()), expected, "{path}");
+        let check = |text: &str, expected| {
+            assert_eq!(merge_key(&path(text)), expected, "{text}");
         };
-        check("spec.ports", ListMerge::Key("port"));
-        check("spec.containers.ports", ListMerge::Key("containerPort"));
-        check("spec.template.spec.containers.ports", ListMerge::Key("containerPort"));
-        check("ports", ListMerge::Atomic);
-        check("subsets.ports", ListMerge::Atomic);
-        check("spec.containers.args", ListMerge::Atomic);
-        check("spec.tolerations", ListMerge::Atomic);
-        check("metadata.finalizers", ListMerge::Set);
-        check("secrets", ListMerge::Key("name"));
-        check("imagePullSecrets", ListMerge::Atomic);
-        check("spec.template.spec.imagePullSecrets", ListMerge::Key("name"));
+        check("Service.spec.ports", ListMerge::Key("port"));
+        check("Pod.spec.containers.ports", ListMerge::Key("containerPort"));
+        check("Deployment.spec.template.spec.containers.ports", ListMerge::Key("containerPort"));
+        check("Endpoints.subsets.ports", ListMerge::Atomic);
+        check("EndpointSlice.ports", ListMerge::Atomic);
+        check("Pod.spec.containers.args", ListMerge::Atomic);
+        check("Pod.spec.tolerations", ListMerge::Atomic);
+        check("Pod.metadata.finalizers", ListMerge::Set);
+        check("Namespace.spec.finalizers", ListMerge::Atomic);
+        check("ServiceAccount.secrets", ListMerge::Key("name"));
+        check("ServiceAccount.imagePullSecrets", ListMerge::Atomic);
+        check("Deployment.spec.template.spec.imagePullSecrets", ListMerge::Key("name"));
+        check("ValidatingAdmissionPolicy.spec.variables", ListMerge::Key("name"));
+        check("MutatingAdmissionPolicy.spec.variables", ListMerge::Atomic);
+        check("Pod.status.conditions", ListMerge::Key("type"));
+        check("CertificateSigningRequest.status.conditions", ListMerge::Atomic);
+        check("ResourceClaim.status.devices.conditions", ListMerge::Atomic);
+        check("Function.spec.env", ListMerge::Key("name"));
+    }
+
+    #[test]
+    fn objects_are_unions_or_replaced_by_their_kind() {
+        assert!(is_union(&path("Deployment.spec.strategy")));
+        assert!(!is_union(&path("DaemonSet.spec.updateStrategy")));
+        assert!(is_replaced(&path("PodDisruptionBudget.spec.selector")));
+        assert!(!is_replaced(&path("Deployment.spec.selector")));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::ApiError;
 
-pub use keys::{ListMerge, is_union, merge_key};
+pub use keys::{ListMerge, merge_key, patch_strategy};
 pub use strategic::apply_strategic;
 pub use three_way::{strategic_three_way, three_way};
 

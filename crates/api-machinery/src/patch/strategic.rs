@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::keys::{ListMerge, merge_key};
+use super::keys::{ListMerge, is_replaced, merge_key, root};
 use crate::ApiError;
 
 const PATCH: &str = "$patch";
@@ -13,15 +13,16 @@ const ORDER: &str = "$setElementOrder/";
 
 type Object = Map<String, Value>;
 
-/// The object after a strategic merge patch. Which lists are merged by what is `merge_key`'s table.
+/// The object after a strategic merge patch. Which lists are merged by what is `merge_key`'s table, which the object's
+/// `kind` is looked up in.
 ///
 /// # Errors
 /// 400 if the patch is no object, has an unknown directive, or an element without its list's key.
 pub fn apply_strategic(object: &Value, patch: &Value) -> Result<Value, ApiError> {
-    let (Value::Object(object), Value::Object(patch)) = (object, patch) else {
+    let (Value::Object(fields), Value::Object(patch)) = (object, patch) else {
         return Err(bad("a strategic merge patch must be an object"));
     };
-    merge_objects(object.clone(), patch, &mut Vec::new()).map(Value::Object)
+    merge_objects(fields.clone(), patch, &mut root(object)).map(Value::Object)
 }
 
 fn merge_objects<'a>(
@@ -65,7 +66,7 @@ fn merge_values<'a>(
 ) -> Result<Option<Value>, ApiError> {
     match (value, patch) {
         (_, Value::Null) => Ok(None),
-        (Some(Value::Object(object)), Value::Object(patch)) => {
+        (Some(Value::Object(object)), Value::Object(patch)) if !is_replaced(path) => {
             merge_objects(object, patch, path).map(|o| Some(Value::Object(o)))
         }
         (_, Value::Object(patch)) => {

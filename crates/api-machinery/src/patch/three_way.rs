@@ -3,29 +3,33 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{ListMerge, is_union, merge_key};
+use super::keys::{ListMerge, is_replaced, is_union, merge_key, root};
 
 type Object = Map<String, Value>;
 
 /// A JSON merge patch; lists are replaced as a whole. An empty object: nothing to do.
 #[must_use]
 pub fn three_way(original: &Value, modified: &Value, current: &Value) -> Value {
-    diff(original, modified, current, |_| ListMerge::Atomic)
+    diff(original, modified, current, Vec::new(), |_| ListMerge::Atomic)
 }
 
 /// A strategic merge patch. An empty object: nothing to do.
 #[must_use]
 pub fn strategic_three_way(original: &Value, modified: &Value, current: &Value) -> Value {
-    diff(original, modified, current, merge_key)
+    diff(original, modified, current, root(modified), merge_key)
 }
 
 type Rule = fn(&[&str]) -> ListMerge;
 
-fn diff(original: &Value, modified: &Value, current: &Value, rule: Rule) -> Value {
-    let empty = Object::new();
-    let object = |v: &'_ Value| v.as_object().cloned().unwrap_or_else(|| empty.clone());
-    let (original, modified, current) = (object(original), object(modified), object(current));
-    Value::Object(diff_objects(&original, &modified, &current, &mut Vec::new(), rule))
+fn diff<'a>(
+    original: &'a Value,
+    modified: &'a Value,
+    current: &'a Value,
+    mut path: Vec<&'a str>,
+    rule: Rule,
+) -> Value {
+    let [original, modified, current] = [original, modified, current].map(as_object);
+    Value::Object(diff_objects(original, modified, current, &mut path, rule))
 }
 
 fn diff_objects<'a>(
@@ -63,7 +67,7 @@ fn diff_values<'a>(
     rule: Rule,
 ) {
     match (wanted, found) {
-        (Value::Object(wanted), Value::Object(found)) => {
+        (Value::Object(wanted), Value::Object(found)) if !is_replaced(path) => {
             let original = as_object(original);
             let mut inner = diff_objects(original, wanted, found, path, rule);
             if !inner.is_empty() {

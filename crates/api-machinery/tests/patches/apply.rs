@@ -76,6 +76,29 @@ fn a_volume_that_becomes_another_keeps_nothing_of_the_first() {
 }
 
 #[test]
+fn a_strategy_that_becomes_another_keeps_nothing_of_the_first() {
+    let deployment =
+        |strategy: Value| json!({"kind": "Deployment", "spec": {"strategy": strategy}});
+    let original = deployment(json!({"type": "RollingUpdate"}));
+    let modified = deployment(json!({"type": "Recreate"}));
+    let current = deployment(json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}));
+    let (patch, result) = strategic(&original, &modified, &current);
+    assert_eq!(patch["spec"]["strategy"], json!({"type": "Recreate", "$retainKeys": ["type"]}));
+    assert_eq!(result, modified);
+}
+
+#[test]
+fn the_selector_of_a_disruption_budget_is_replaced() {
+    let budget =
+        |selector: Value| json!({"kind": "PodDisruptionBudget", "spec": {"selector": selector}});
+    let by = |label: &str| budget(json!({"matchLabels": {label: "x"}}));
+    let (patch, result) = strategic(&by("a"), &by("b"), &by("c"));
+    assert_eq!(patch, json!({"spec": {"selector": {"matchLabels": {"b": "x"}}}}));
+    assert_eq!(result, by("b"));
+    assert_eq!(strategic_three_way(&by("b"), &by("b"), &by("b")), json!({}));
+}
+
+#[test]
 fn finalizers_of_others_stay() {
     let metadata = |finalizers: Value| json!({"metadata": {"finalizers": finalizers}});
     let (_, result) = strategic(

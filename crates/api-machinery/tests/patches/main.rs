@@ -5,3 +5,4 @@
 mod apply;
 mod plain;
 mod strategic;
+mod strategies;

@@ -94,6 +94,32 @@ fn directives_vanish_where_there_is_nothing_yet() {
 }
 
 #[test]
+fn lists_and_objects_are_merged_as_their_kind_says() {
+    let webhooks =
+        |hooks: Value| json!({"kind": "MutatingWebhookConfiguration", "webhooks": hooks});
+    check(
+        &webhooks(json!([{"name": "a", "matchConditions": [{"name": "x"}]}, {"name": "b"}])),
+        &webhooks(json!([{"name": "a", "matchConditions": [{"name": "y"}]}])),
+        &webhooks(
+            json!([{"name": "a", "matchConditions": [{"name": "y"}, {"name": "x"}]}, {"name": "b"}]),
+        ),
+    );
+    let object =
+        |kind: &str, name: &str| json!({"kind": kind, "spec": {"variables": [{"name": name}]}});
+    let policy = "ValidatingAdmissionPolicy";
+    let both = json!({"kind": policy, "spec": {"variables": [{"name": "b"}, {"name": "a"}]}});
+    check(&object(policy, "a"), &object(policy, "b"), &both);
+    let policy = "MutatingAdmissionPolicy";
+    check(&object(policy, "a"), &object(policy, "b"), &object(policy, "b"));
+    let selecting = |kind: &str, labels: Value| json!({"kind": kind, "spec": {"selector": {"matchLabels": labels}}});
+    let (a, b) = (json!({"a": "1"}), json!({"b": "1"}));
+    let budget = |labels: &Value| selecting("PodDisruptionBudget", labels.clone());
+    check(&budget(&a), &budget(&b), &budget(&b));
+    let deployment = |labels: &Value| selecting("Deployment", labels.clone());
+    check(&deployment(&a), &deployment(&b), &deployment(&json!({"a": "1", "b": "1"})));
+}
+
+#[test]
 fn faulty_patches_are_bad_requests() {
     let object = pod(&json!([{"name": "a"}]));
     let refused = |patch: Value, message: &str| {
