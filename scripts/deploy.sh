@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Rolls the programs as they were built out to hosts that scripts/install.sh or a package has made masters or workers: over ssh, masters
 # first, one host after the other. On each, one program after the other is started anew and has to be ready before the next one's turn;
-# pods and Services go on. If a program does not get ready, that host and those before it go back to the version that they had.
+# pods and Services go on. If a program does not get ready, or this is interrupted, that host and those before it go back to the version
+# that they had.
 #
 #   scripts/deploy.sh HOST…              as ssh knows them: names, user@name
 #
@@ -33,7 +34,8 @@ release=${release:-$(hash_of "$bin" master worker)}
 INCOMING=$LIB/incoming-$(od -An -N6 -tx1 /dev/urandom | tr -d ' ')
 # What each host is, and which version it had.
 declare -A ROLES=() BEFORE=()
-done=()
+# Hosts that may have another version by now, the one at work last.
+begun=()
 
 # on HOST SCRIPT: as root.
 on() {
@@ -65,11 +67,17 @@ upload() {
         on "$1" "tar -C $INCOMING -x --no-same-owner -f -"
 }
 
-# roll_out HOST: fails when the host runs its old version, again.
+# roll_out HOST: fails when the host runs its old version, again. Bash heeds no signal while a command runs, unless it waits for one in the background.
 roll_out() {
     say "$1 (${ROLES[$1]}): from ${BEFORE[$1]} to $release"
     upload "$1" || return 1
-    on "$1" "MINIK8S_PATIENCE=$patience $INCOMING/scripts/install.sh ${ROLES[$1]} --bin $INCOMING/bin --release $release" </dev/null
+    on "$1" "echo \$\$ >$INCOMING/pid; [ ! -e $INCOMING/stopped ]; MINIK8S_PATIENCE=$patience exec $INCOMING/scripts/install.sh ${ROLES[$1]} --bin $INCOMING/bin --release $release" </dev/null &
+    wait $!
+}
+
+# stop HOST: the installation there goes back; one that is about to begin does not.
+stop() {
+    on "$1" "touch $INCOMING/stopped; pid=\$(cat $INCOMING/pid); ! grep -qs $INCOMING /proc/\$pid/cmdline || kill \$pid" </dev/null 2>/dev/null
 }
 
 # go_back HOST: to the version that it had.
@@ -81,7 +89,29 @@ go_back() {
 
 clean_up() {
     local each
-    for each in "${hosts[@]}"; do on "$each" "rm -rf $INCOMING" </dev/null || true; done
+    for each in "${begun[@]}"; do on "$each" "rm -rf $INCOMING" </dev/null || true; done
+}
+
+# roll_back: hosts that have not gone back by themselves, or that were cut off, do. That can't be interrupted, and nobody may be listening any more.
+roll_back() {
+    local i
+    trap '' HUP INT TERM PIPE
+    set +e
+    for ((i = ${#begun[@]} - 1; i >= 0; i--)); do
+        [ "$(in_force "${begun[i]}")" = "${BEFORE[${begun[i]}]}" ] || go_back "${begun[i]}"
+    done
+    clean_up
+}
+
+# interrupted CODE: ends this script with it.
+interrupted() {
+    trap '' HUP INT TERM PIPE
+    set +e
+    warn "interrupted: going back"
+    [ ${#begun[@]} -eq 0 ] || stop "${begun[-1]}"
+    roll_back
+    warn "version $release is not rolled out: this was interrupted"
+    exit "$1"
 }
 
 in_order() {
@@ -96,15 +126,17 @@ in_order() {
 
 for host in "${hosts[@]}"; do ask "$host"; done
 mapfile -t hosts < <(in_order)
+trap 'interrupted 129' HUP
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
 for host in "${hosts[@]}"; do
+    begun+=("$host")
     if ! roll_out "$host"; then
-        # It has gone back by itself, unless it was cut off.
-        [ "$(in_force "$host" || true)" = "${BEFORE[$host]}" ] || go_back "$host"
-        for ((i = ${#done[@]} - 1; i >= 0; i--)); do go_back "${done[i]}"; done
-        clean_up
+        roll_back
         die "version $release is not rolled out: see above what was wrong on $host"
     fi
-    done+=("$host")
 done
+# All hosts have it.
+trap '' HUP INT TERM
 clean_up
 say "version $release runs on ${hosts[*]}"

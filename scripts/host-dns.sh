@@ -7,6 +7,7 @@
 #   scripts/host-dns.sh --remove   takes back both; so does scripts/down.sh
 #
 #   --address IP          the cluster's DNS (that of the Service kube-system/kube-dns, as kubectl sees it); with --remove, only if it is that one
+#   --domain DOMAIN       in which the cluster's names are, for systemd-resolved (cluster.local; kube-proxy's --cluster-domain)
 #   --resolv-conf FILE    (/etc/resolv.conf)
 #   --resolved DIR        drop-ins of systemd-resolved (/etc/systemd/resolved.conf.d)
 #   --daemon-json FILE    (/etc/docker/daemon.json)
@@ -14,13 +15,14 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$ROOT/scripts/lib/install.sh"
 
-address='' docker=false remove=false resolv_conf=/etc/resolv.conf resolved=/etc/systemd/resolved.conf.d daemon_json=/etc/docker/daemon.json
+address='' domain=cluster.local docker=false remove=false resolv_conf=/etc/resolv.conf resolved=/etc/systemd/resolved.conf.d daemon_json=/etc/docker/daemon.json
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && exit ;;
     --docker) docker=true ;;
     --remove) remove=true ;;
     --address) address=${2:?--address needs an IP} && shift ;;
+    --domain) domain=${2:?--domain needs a name} && shift ;;
     --resolv-conf) resolv_conf=${2:?--resolv-conf needs a file} && shift ;;
     --resolved) resolved=${2:?--resolved needs a folder} && shift ;;
     --daemon-json) daemon_json=${2:?--daemon-json needs a file} && shift ;;
@@ -54,7 +56,7 @@ ask_cluster() {
             die "systemd-resolved has servers of its own for all links (DNS= in ${resolved%.d} or below), of which it asks only one: add $address there by hand, or take them away"
         # Asked at the same time as the links' servers; the first who knows a name is believed.
         mkdir -p "$resolved"
-        printf '# Of scripts/host-dns.sh.\n[Resolve]\nDNS=%s\nDomains=~cluster.local\n' "$address" >"$DROP_IN"
+        printf '# Of scripts/host-dns.sh.\n[Resolve]\nDNS=%s\nDomains=~%s\n' "$address" "$domain" >"$DROP_IN"
         systemctl restart systemd-resolved
     else
         [ "$(others | grep -c '^nameserver')" -lt 3 ] || warn "programs ask the first three servers of $resolv_conf: the last of it is asked no more"
@@ -82,7 +84,7 @@ ask_no_cluster() {
 # edit_daemon_json [SERVER…]: the cluster's DNS before whom Docker asked, or those servers; none: as it was.
 edit_daemon_json() {
     python3 - "$daemon_json" "$BEFORE" "$@" <<'PYTHON'
-import json, os, sys
+import json, os, shutil, sys
 
 path, before, *servers = sys.argv[1:]
 try:
@@ -107,10 +109,19 @@ elif old is None:
     config.pop("dns", None)
 else:
     config["dns"] = old
-with open(path + ".new", "w") as file:
-    json.dump(config, file, indent=4)
-    file.write("\n")
-os.replace(path + ".new", path) if config else (os.remove(path + ".new"), os.path.exists(path) and os.remove(path))
+# Whoever has a link there keeps it, and the file its mode and owner.
+real = os.path.realpath(path)
+if config or os.path.islink(path):
+    with open(real + ".new", "w") as file:
+        if os.path.exists(real):
+            was = os.stat(real)
+            os.chown(file.name, was.st_uid, was.st_gid)
+            shutil.copystat(real, file.name)
+        json.dump(config, file, indent=4)
+        file.write("\n")
+    os.replace(real + ".new", real)
+elif os.path.exists(path):
+    os.remove(path)
 if not servers:
     os.remove(before)
 PYTHON

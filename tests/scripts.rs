@@ -660,9 +660,14 @@ fn systemd_resolved_is_told_and_asked_to_forget() {
             "# Of scripts/host-dns.sh.\n[Resolve]\nDNS=10.96.0.10\nDomains=~cluster.local\n{stub}"
         ),
     );
+    let elsewhere = "dns --address 10.96.0.10 --domain example.org; ";
+    host.check(
+        &format!("{HOST_DNS}{elsewhere} tail -n 1 $HERE/resolved.conf.d/*"),
+        "Domains=~example.org\n",
+    );
     let restart = "restart systemd-resolved\n";
     let removed = "dns --remove; dns --remove; ls $HERE/resolved.conf.d; cat $HERE/calls";
-    host.check(&format!("{HOST_DNS}{removed}"), &restart.repeat(2));
+    host.check(&format!("{HOST_DNS}{removed}"), &restart.repeat(3));
     fs::write(host.path("resolved.conf"), "[Resolve]\nDNS=192.0.2.1\n").unwrap();
     let (code, _) = host.bash(&given);
     assert_eq!(code, 1, "resolved would ask only one of the two");
@@ -692,6 +697,23 @@ fn containers_ask_the_clusters_dns_by_dockers_own_file() {
     assert!(
         code == 1 && !Path::new(&alone.path("daemon.json")).exists(),
         "it would ask the cluster alone"
+    );
+}
+
+#[test]
+fn dockers_file_keeps_its_mode_its_owner_and_the_link_to_it() {
+    let host = name_servers(&[], "nameserver 192.0.2.1\n");
+    let make = r#"mkdir "$HERE/own"; printf '{"debug":true}' >"$HERE/own/docker.json"; chown 7:8 "$HERE/own/docker.json"
+        chmod 640 "$HERE/own/docker.json"; ln -s own/docker.json "$HERE/daemon.json"; "#;
+    let shown = r#"ls "$HERE/own"; readlink "$HERE/daemon.json"; stat -Lc '%a %u:%g' "$HERE/daemon.json"; tr -d ' \n' <"$HERE/daemon.json"; echo; "#;
+    let kept = "docker.json\nown/docker.json\n640 7:8\n";
+    host.check(
+        &format!(
+            "{make}{HOST_DNS} dns --address 10.96.0.10 --docker; {shown} dns --remove; {shown}"
+        ),
+        &format!(
+            "{kept}{{\"debug\":true,\"dns\":[\"10.96.0.10\",\"192.0.2.1\"]}}\n{kept}{{\"debug\":true}}\n"
+        ),
     );
 }
 

@@ -101,7 +101,7 @@ pub struct Args {
     /// Serve Ingresses also at ports 80 and 443 of this node's own addresses, which no other server may have
     #[arg(long)]
     pub(crate) ingress_host_ports: bool,
-    /// The directory for the nginx configurations; Docker must be able to mount it
+    /// The directory for the nginx configurations, and what else is kept; Docker must be able to mount it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/minik8s/kube-proxy")]
     pub(crate) state_dir: PathBuf,
     /// The image of the nginx containers, with the stream module; it is never pulled

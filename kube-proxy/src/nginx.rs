@@ -11,6 +11,7 @@ pub mod http;
 pub(crate) mod listening;
 mod location;
 pub mod routed;
+pub(crate) mod upstream;
 mod words;
 
 use std::time::Duration;

@@ -37,6 +37,8 @@ use crate::{
 };
 
 const HEALTH_ADDRESS: &str = "127.0.0.1:10256";
+/// In --state-dir.
+const LAST_HOSTS: &str = "dns-hosts";
 
 /// Runs until shutdown.
 pub(crate) async fn work(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
@@ -270,6 +272,7 @@ fn make_dns(args: &Args, runtime: &Runtime) -> anyhow::Result<Option<Dns>> {
         upstream: args.dns_upstream.clone(),
         host_file: args.resolv_conf.clone().unwrap_or_else(resolv_conf::host_file),
         stubs: args.dns_stub.clone(),
+        last_hosts: args.state_dir.join(LAST_HOSTS),
     };
     let metrics = dns::metrics::Metrics::register(&runtime.metrics);
     Dns::new(settings, metrics).map(Some)

@@ -328,7 +328,7 @@ async fn the_hosts_of_dns_objects_are_followed_with_the_services_of_their_paths(
     // Of a Service that comes later. Of its endpoints it knows nothing.
     let web = cluster.create_web().await;
     let ip = cluster.services().get("web").await.unwrap().spec.unwrap().cluster_ip.unwrap();
-    cluster.until_configured(&uid, &format!("server {ip}:80;"), true).await;
+    cluster.until_configured(&uid, &format!("server {ip}:80 "), true).await;
     cluster.until_ready(true).await;
     cluster.node.log();
     cluster.slices().create(&PostParams::default(), &slice(&["10.244.0.2"])).await.unwrap();

@@ -7,6 +7,7 @@ mod coredns;
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -33,6 +34,7 @@ use kube_proxy::{
     world::{self, World},
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testkit::{ControlPlane, wait};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -51,6 +53,8 @@ struct Cluster {
     serving: JoinHandle<()>,
     /// The listener's file, shared.
     listener: std::net::TcpListener,
+    /// What is kept for the next start.
+    state: TempDir,
 }
 
 impl Drop for Cluster {
@@ -67,21 +71,9 @@ impl Cluster {
     }
 
     async fn of(plane: ControlPlane, upstream: Vec<SocketAddr>, stubs: &[String]) -> Self {
-        let settings = Settings {
-            address: Ipv4Addr::new(10, 96, 0, 10).into(),
-            domain: "cluster.local".into(),
-            ranges: ["10.96.0.0/16", "fd00:10:96::/112"].map(|range| range.parse().unwrap()).into(),
-            upstream,
-            host_file: "/dev/null".into(),
-            stubs: stubs.iter().map(|stub| stub.parse().unwrap()).collect(),
-        };
-        let dns = Dns::new(settings, Metrics::default()).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let tcp = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
-        let address = tcp.local_addr().unwrap();
-        let (udp, server) = (UdpSocket::bind(address).await.unwrap(), dns.clone());
-        let serving = tokio::spawn(async move { server.serve(udp, tcp).await });
+        let state = tempfile::tempdir().unwrap();
+        let dns = dns(upstream, stubs, state.path());
+        let (address, listener, serving) = serve(dns.clone()).await;
         let listwatch = plane.listwatch();
         let following = tokio::spawn(async move {
             let wake = Arc::new(Wake::default());
@@ -89,7 +81,7 @@ impl Cluster {
             let (_world, watches) = World::watch(&listwatch, nodes, &wake, Some(Arc::new(dns)));
             tokio::join!(watches, nodes_watch);
         });
-        Cluster { plane, address, following, serving, listener }
+        Cluster { plane, address, following, serving, listener, state }
     }
 
     fn services(&self) -> Api<Service> {
@@ -131,6 +123,36 @@ impl Cluster {
         };
         wait::until(&format!("{name} to lead to {expected:?}"), told).await;
     }
+}
+
+/// One that knows what is kept in a directory and has heard of nothing.
+fn dns(upstream: Vec<SocketAddr>, stubs: &[String], state: &Path) -> Dns {
+    let settings = Settings {
+        address: Ipv4Addr::new(10, 96, 0, 10).into(),
+        domain: "cluster.local".into(),
+        ranges: ["10.96.0.0/16", "fd00:10:96::/112"].map(|range| range.parse().unwrap()).into(),
+        upstream,
+        host_file: "/dev/null".into(),
+        stubs: stubs.iter().map(|stub| stub.parse().unwrap()).collect(),
+        last_hosts: state.join("dns-hosts"),
+    };
+    Dns::new(settings, Metrics::default()).unwrap()
+}
+
+/// Where it answers, and until when.
+async fn serve(dns: Dns) -> (SocketAddr, std::net::TcpListener, JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let tcp = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
+    let address = tcp.local_addr().unwrap();
+    let udp = UdpSocket::bind(address).await.unwrap();
+    let serving = tokio::spawn(async move {
+        tokio::select! {
+            () = dns.serve(udp, tcp) => {}
+            () = dns.keep_hosts() => {}
+        }
+    });
+    (address, listener, serving)
 }
 
 fn question(name: &str, kind: RecordType) -> Message {
@@ -372,6 +394,41 @@ async fn hosts_of_dns_objects_lead_to_their_router_and_nothing_beside_them_does(
 
     dnses.delete("shop", &DeleteParams::default()).await.unwrap();
     cluster.until_told("known.test.", &["192.0.2.1"]).await;
+}
+
+#[tokio::test]
+async fn before_an_api_server_answers_hosts_of_last_time_are_failures_and_no_other_names_are() {
+    let (at, _, _others) = others(Ipv4Addr::new(192, 0, 2, 1)).await;
+    let mut cluster = Cluster::start(vec![at], &[]).await;
+    let shop = json!({
+        "metadata": {"name": "shop"},
+        "spec": {"host": "known.test", "paths": [{"path": "/", "service": {"name": "web"}}]},
+    });
+    let dnses: Api<DnsObject> = Api::default_namespaced(cluster.plane.client());
+    let shop = serde_json::from_value(shop).unwrap();
+    dnses.create(&PostParams::default(), &shop).await.unwrap();
+    let file = cluster.state.path().join("dns-hosts");
+    let kept = async || match std::fs::read_to_string(&file).unwrap_or_default() {
+        text if text == "known.test\n" => Ok(()),
+        other => Err(other),
+    };
+    wait::until("the host is written down", kept).await;
+    cluster.serving.abort();
+    assert!((&mut cluster.serving).await.unwrap_err().is_cancelled());
+
+    let (server, _listener, serving) = serve(dns(vec![at], &[], cluster.state.path())).await;
+    let host = ask(server, "Known.test.", RecordType::A).await;
+    assert_eq!(host.metadata.response_code, ResponseCode::ServFail);
+    let other = ask(server, "known.example.com.", RecordType::A).await;
+    assert_eq!(addresses(&other), ["192.0.2.1"]);
+    serving.abort();
+
+    // One that begins for the first time knows of no name that it is none.
+    let nothing = tempfile::tempdir().unwrap();
+    let (server, _listener, serving) = serve(dns(vec![at], &[], nothing.path())).await;
+    let other = ask(server, "known.example.com.", RecordType::A).await;
+    assert_eq!(other.metadata.response_code, ResponseCode::ServFail);
+    serving.abort();
 }
 
 /// Each of 100,000 questions is answered, with at least the endpoint that is always there.

@@ -73,6 +73,7 @@ macro_rules! in_each_form {
 
 in_each_form! {
     a_service_is_balanced_reloaded_adopted_revived_and_removed
+    an_endpoint_that_has_refused_connections_gets_its_share_as_soon_as_it_listens
     connections_outlive_changes_of_other_endpoints
     connections_outlive_an_address_that_comes_and_goes
     a_socket_that_is_taken_is_reported_and_tried_again
@@ -290,20 +291,31 @@ async fn settle_well(proxy: &mut dyn Backend, plan: &ServicePlan) {
 
 /// A server that treats every connection by `serve`.
 fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    server_at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), serve)
+}
+
+fn server_at(
+    address: SocketAddr,
+    serve: impl Fn(TcpStream) + Clone + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
+    let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for connection in listener.incoming() {
             let (serve, connection) = (serve.clone(), connection.unwrap());
             thread::spawn(move || serve(connection));
         }
     });
-    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
+    address
 }
 
 /// One that answers with its name.
 fn backend(name: &'static str) -> SocketAddr {
-    server(move |mut connection| drop(connection.write_all(name.as_bytes())))
+    backend_at(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), name)
+}
+
+fn backend_at(address: SocketAddr, name: &'static str) -> SocketAddr {
+    server_at(address, move |mut connection| drop(connection.write_all(name.as_bytes())))
 }
 
 /// One that repeats each line.
@@ -380,6 +392,23 @@ async fn a_service_is_balanced_reloaded_adopted_revived_and_removed(form: Form) 
     assert!(settle_all_of(&mut *proxy, &[]).await.failed.is_empty());
     assert_eq!(node.docker().list().await.unwrap(), []);
     assert!(!node.route().starts_with("local"));
+}
+
+async fn an_endpoint_that_has_refused_connections_gets_its_share_as_soon_as_it_listens(form: Form) {
+    let node = Node::of(form, 12).await;
+    let mut proxy = node.proxy().await;
+    let pod = |last: u8| SocketAddr::new(node.here(last), 5000);
+    let (a, b) = (pod(2), pod(3));
+    settle_well(&mut *proxy, &node.web(&[a, b])).await;
+    // Nobody listens: all are tried, and none is given up.
+    assert!(node.census(4).into_iter().flatten().all(|answer| answer.is_empty()));
+    let answers = |expected: [&str; 4]| {
+        assert_eq!(node.census(4), expected.map(|name| Some(name.to_owned())));
+    };
+    backend_at(a, "a");
+    answers(["a"; 4]);
+    backend_at(b, "b");
+    answers(["a", "a", "b", "b"]);
 }
 
 async fn connections_outlive_changes_of_other_endpoints(form: Form) {
@@ -748,8 +777,8 @@ async fn hosts_and_paths_are_served_beside_a_service_and_go_without_it() {
     assert_eq!(containers().await, []);
 }
 
-/// One that answers with the head of the request, but for `/to?PLACE`, from where it sends there (`HOST` is the request's),
-/// and upgrades, after which it gives back what it gets.
+/// One that answers with the head of the request, but for `/to?PLACE`, from where it sends there (`HOST` is the request's), as
+/// it has nginx do for `/within?PLACE`, and upgrades, after which it gives back what it gets.
 fn telling_backend() -> SocketAddr {
     server(|mut connection| {
         let mut reader = BufReader::new(connection.try_clone().unwrap());
@@ -757,15 +786,18 @@ fn telling_backend() -> SocketAddr {
         let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
         let path = head[0].split(' ').nth(1).unwrap();
         let host = head.iter().find_map(|line| line.strip_prefix("Host: ")).unwrap();
-        let answer = match path.strip_prefix("/to?") {
-            Some(place) => {
+        let answer = match path.split_once('?') {
+            Some(("/to", place)) => {
                 let place = place.replace("HOST", host);
                 format!("HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n")
             }
-            None if head.iter().any(|line| line == "Upgrade: websocket") => {
+            Some(("/within", place)) => {
+                format!("HTTP/1.1 200 OK\r\nX-Accel-Redirect: {place}\r\n\r\nwithin\n")
+            }
+            _ if head.iter().any(|line| line == "Upgrade: websocket") => {
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".to_owned()
             }
-            None => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}\n", head.join("\n")),
+            _ => format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}\n", head.join("\n")),
         };
         connection.write_all(answer.as_bytes()).unwrap();
         if answer.contains(" 101 ") {
@@ -781,12 +813,15 @@ fn telling_backend() -> SocketAddr {
 
 /// What is answered to a request for that host.
 fn say(router: IpAddr, host: &str, request: &str, body: &[u8]) -> String {
+    say_with(router, host, request, &format!("Content-Length: {}", body.len()), body)
+}
+
+/// The same with that header.
+fn say_with(router: IpAddr, host: &str, request: &str, header: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect((router, 80)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-    );
+    let head =
+        format!("{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{header}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body).unwrap();
     let mut answer = String::new();
@@ -978,6 +1013,8 @@ async fn a_service_sees_what_is_below_its_path_of_a_host() {
     assert!(stranger.starts_with("HTTP/1.1 404 "), "{stranger}");
     let long = say(node.vip, "shop.test", "POST /p/form", &vec![b'x'; 3_000_000]);
     assert!(long.contains("POST /form HTTP/1.1"), "{long}");
+    check("GET /p/within?/p/away", &["within"]);
+    check_headers(&node);
 
     let mut socket = TcpStream::connect((node.vip, 80)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -995,6 +1032,19 @@ async fn a_service_sees_what_is_below_its_path_of_a_host() {
     proxy.want_all(router::KIND, Vec::new());
     settle_all(&mut proxy).await;
     assert!(node.docker().list().await.unwrap().is_empty());
+}
+
+/// Long ones pass, both ways, and of upgrades no other than that to WebSocket: behind it nobody looks at paths.
+fn check_headers(node: &Node) {
+    let long = "x".repeat(30_000);
+    let sent = say(node.vip, "shop.test", &format!("GET /p/to?/{long}"), b"");
+    let location = format!("Location: /p/{long}");
+    assert!(sent.lines().any(|it| it == location), "{}", sent.lines().next().unwrap_or_default());
+    let said = |header: &str| say_with(node.vip, "shop.test", "GET /p/x", header, b"");
+    let cookie = format!("Cookie: {long}");
+    assert!(said(&cookie).lines().any(|it| it == cookie));
+    let upgrade = said("Upgrade: h2c");
+    assert!(upgrade.contains("GET /x HTTP/1.1") && !upgrade.contains("h2c"), "{upgrade}");
 }
 
 /// What a server at that address says; nothing if nobody takes the connection, or it ends without a word.

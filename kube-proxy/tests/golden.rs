@@ -94,8 +94,8 @@ fn what_comes_by_an_address_of_one_family_is_led_to_endpoints_of_it() {
     let streams: Vec<_> =
         specs(&plans[0]).into_iter().map(|spec| spec.configuration.stream).collect();
     let upstream = |name: &str, endpoints: [&str; 2]| {
-        let [first, second] = endpoints;
-        format!("upstream {name} {{\n        server {first};\n        server {second};\n    }}\n")
+        let servers = endpoints.map(|it| format!("        server {it} max_fails=0;\n")).concat();
+        format!("upstream {name} {{\n{servers}    }}\n")
     };
     let [v4, v6] = [["10.244.0.2", "10.244.1.2"], ["[fd00:10:244::2]", "[fd00:10:244:1::2]"]];
     let at = |addresses: [&str; 2], port: u16| addresses.map(|it| format!("{it}:{port}"));

@@ -165,7 +165,7 @@ async fn all_services_have_one_nginx_which_changes_reload_and_which_goes_with_th
     assert_eq!(rig.node.log(), ["take 10.96.0.10", "take 10.96.0.11", "create all Services"]);
     rig.settle_well(&[web_scaled(), api()]).await;
     assert_eq!(rig.node.log(), ["reload id-all-services"]);
-    assert!(rig.text().contains("server 10.244.0.3:80;"));
+    assert!(rig.text().contains("server 10.244.0.3:80 "));
     rig.settle_well(&[web_scaled()]).await;
     assert_eq!(rig.node.log(), ["reload id-all-services", "release 10.96.0.11"]);
     assert!(!rig.text().contains("10.96.0.11"));
@@ -192,7 +192,7 @@ async fn a_change_is_told_at_once_and_those_that_follow_it_together() {
         // What has come meanwhile is told at once.
         rig.settle_well(&[web_scaled()]).await;
         assert_eq!(rig.node.log(), ["reload id-all-services"]);
-        assert!(rig.text().contains("server 10.244.0.3:80;"));
+        assert!(rig.text().contains("server 10.244.0.3:80 "));
         tokio::time::advance(Duration::from_secs(3)).await;
     }
 }
@@ -367,7 +367,7 @@ async fn an_nginx_that_can_not_be_told_after_a_restart_keeps_its_own_sockets() {
     }
     rig.node.with(|node| node.deaf.clear());
     rig.settle_well(&[web_scaled(), api()]).await;
-    assert!(rig.text().contains("server 10.244.0.3:80;"));
+    assert!(rig.text().contains("server 10.244.0.3:80 "));
 }
 
 #[tokio::test(start_paused = true)]

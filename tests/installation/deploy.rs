@@ -160,6 +160,60 @@ fn what_somebody_has_disabled_stays_so_and_stopped() {
     check(script, &told, expected);
 }
 
+/// `begin` rolls out the version that never gets ready on the node, and returns once it waits there: the plane has it by then.
+/// `signal` is sent to all of the deployment, as a terminal does, with `-` before the process id, or to its script alone.
+const INTERRUPTED: &str = r#"
+    set -m
+    begin() {
+        (exec scripts/deploy.sh --ssh "ssh -F $HERE/ssh_config -o BatchMode=yes" --bin "$PROGRAMS/bad-node" --release bad-node --patience 100 node plane) \
+            >"$HERE/said" 2>&1 &
+        deploying=$!
+        until [ "$(curl -s 127.0.0.1:10256/)" = bad-node ]; do sleep 0.05; done
+    }
+    signal() { kill -"$1" -- "$2$deploying"; }
+    ended() {
+        local code=0
+        wait $deploying || code=$?
+        cat "$HERE/said"
+        echo "exit code $code"
+        echo --
+        running
+    }
+"#;
+const ALL_AS_BEFORE: &str = "one one one one one one\none current releases one current releases\n";
+
+#[test]
+fn a_deployment_that_is_told_to_end_goes_back_on_all_hosts() {
+    let script = format!("{INTERRUPTED} begin; signal TERM ''; ended");
+    let told = [
+        "node (worker): from one to bad-node",
+        "interrupted: going back",
+        "one does, again",
+        "plane: back to one",
+        "version bad-node is not rolled out: this was interrupted",
+        "exit code 143",
+    ];
+    check(&script, &told, ALL_AS_BEFORE);
+}
+
+#[test]
+fn a_second_interruption_does_not_keep_hosts_from_going_back() {
+    let script = format!(
+        r#"{INTERRUPTED} begin; signal INT -
+        until grep -q 'plane: back to one' "$HERE/said"; do sleep 0.05; done
+        signal INT -
+        signal TERM ''
+        ended"#
+    );
+    let told = [
+        "interrupted: going back",
+        "plane: back to one",
+        "version bad-node is not rolled out: this was interrupted",
+        "exit code 130",
+    ];
+    check(&script, &told, ALL_AS_BEFORE);
+}
+
 /// `replace WORD…` puts the version that never gets ready in force on the node, and has somebody wait for it.
 const NEVER_READY: &str = r#"
     replace() {

@@ -9,7 +9,7 @@ use crate::{Error, patiently, process};
 
 const CONNTRACK: &str = "conntrack";
 
-/// Flows of datagrams.
+/// Flows of datagrams. Where clients send, an unspecified address stands for all of its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flows {
     /// To this, which are led to that.
@@ -27,22 +27,18 @@ pub enum Flows {
 
 impl Flows {
     fn arguments(self) -> Vec<String> {
-        let to = |flag: &str, address: IpAddr, port_flag: &str, port: u16| {
-            vec![flag.to_owned(), address.to_string(), port_flag.to_owned(), port.to_string()]
-        };
-        let destination =
-            |socket: SocketAddr| to("--orig-dst", socket.ip(), "--orig-port-dst", socket.port());
         let which = match self {
-            Flows::Led { to: socket, endpoint } => {
-                let from = to("--reply-src", endpoint.ip(), "--reply-port-src", endpoint.port());
-                [destination(socket), from].concat()
+            Flows::Led { to, endpoint } => {
+                let from =
+                    socket("--reply-src", endpoint.ip(), "--reply-port-src", endpoint.port());
+                [destination(to), from].concat()
             }
-            Flows::To(socket) => destination(socket),
+            Flows::To(to) => destination(to),
             Flows::Into(range) => vec!["--orig-dst".to_owned(), range.to_string()],
         };
-        let family = if self.is_of_ipv6() { ["-f", "ipv6"].as_slice() } else { &[] };
-        let begin = ["-D"].iter().chain(family).chain(&["-p", "udp"]);
-        begin.map(|word| (*word).to_owned()).chain(which).collect()
+        let family = if self.is_of_ipv6() { "ipv6" } else { "ipv4" };
+        let begin = ["-D", "-f", family, "-p", "udp"];
+        begin.map(str::to_owned).into_iter().chain(which).collect()
     }
 
     fn is_of_ipv6(self) -> bool {
@@ -52,6 +48,15 @@ impl Flows {
         };
         to.is_ipv6()
     }
+}
+
+fn destination(to: SocketAddr) -> Vec<String> {
+    let all = socket("--orig-dst", to.ip(), "--orig-port-dst", to.port());
+    if to.ip().is_unspecified() { all[2..].to_vec() } else { all }
+}
+
+fn socket(flag: &str, address: IpAddr, port_flag: &str, port: u16) -> Vec<String> {
+    vec![flag.to_owned(), address.to_string(), port_flag.to_owned(), port.to_string()]
 }
 
 /// Has the next datagram of these flows begin a new one.
@@ -83,9 +88,10 @@ mod tests {
                 "--orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 10.244.0.2 --reply-port-src 5353",
             ),
             (Flows::To(to), "--orig-dst 10.96.0.10 --orig-port-dst 53"),
+            (Flows::To("0.0.0.0:53".parse().unwrap()), "--orig-port-dst 53"),
             (Flows::Into("10.96.0.0/16".parse().unwrap()), "--orig-dst 10.96.0.0/16"),
         ] {
-            assert_eq!(flows.arguments().join(" "), format!("-D -p udp {expected}"));
+            assert_eq!(flows.arguments().join(" "), format!("-D -f ipv4 -p udp {expected}"));
         }
         let (to, endpoint) = ("[fd00::10]:53".parse().unwrap(), "[fd00::2]:5353".parse().unwrap());
         let expected =

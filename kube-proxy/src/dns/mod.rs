@@ -3,13 +3,15 @@
 //!
 //! [`records`], [`zone`] and [`reply`] decide what is answered, as functions and a value; [`handler`] puts it on the wire,
 //! [`upstream`] asks on. The zone hears of each change at once ([`crate::world::Follower`]), whatever the loop over the
-//! Services is busy with. Before the first complete lists, what is not known is a failure and not "no such name".
+//! Services is busy with. Before the first complete lists, what is not known is a failure and not "no such name";
+//! which names may be hosts of DNS objects is known from last time.
 //!
 //! The server is bound to the address of the Service `kube-dns`, an address of `lo` like those of other Services, so that
 //! pods and the host itself reach it without a proxy. It is there as long as this program is.
 
 mod connections;
 pub mod handler;
+mod last_hosts;
 pub mod metrics;
 pub mod records;
 pub mod reply;
@@ -51,8 +53,8 @@ pub use stub::Stub;
 pub(crate) use stub::server;
 
 use self::{
-    connections::LIMITS, handler::Handler, metrics::Metrics, records::records, stub::PORT,
-    upstream::Upstream, zone::Zone,
+    connections::LIMITS, handler::Handler, last_hosts::LastHosts, metrics::Metrics,
+    records::records, stub::PORT, upstream::Upstream, zone::Zone,
 };
 use crate::{
     addresses::{AddressError, Addresses},
@@ -81,6 +83,8 @@ pub struct Settings {
     pub host_file: PathBuf,
     /// Domains that others know.
     pub stubs: Vec<Stub>,
+    /// Where the names of hosts of DNS objects are kept from one start to the next.
+    pub last_hosts: PathBuf,
 }
 
 /// The cluster's DNS on this node.
@@ -89,6 +93,7 @@ pub struct Dns {
     address: IpAddr,
     zone: Arc<RwLock<Zone>>,
     upstream: Arc<Upstream>,
+    last_hosts: Arc<LastHosts>,
     metrics: Metrics,
 }
 
@@ -110,14 +115,19 @@ impl Dns {
     ///
     /// The domain is none, or the upstream can't be used.
     pub fn new(settings: Settings, metrics: Metrics) -> anyhow::Result<Self> {
-        let Settings { address, domain, ranges, upstream, host_file, stubs } = settings;
-        let zone = Zone::new(&domain, address, ranges).context("--cluster-domain")?;
+        let Settings { address, domain, ranges, upstream, host_file, stubs, last_hosts } = settings;
+        let mut zone = Zone::new(&domain, address, ranges).context("--cluster-domain")?;
+        let last_hosts = LastHosts::new(last_hosts);
+        if let Some(names) = last_hosts.read() {
+            zone = zone.with_earlier_hosts(names);
+        }
         let upstream = Upstream::new(upstream, host_file, &stubs, address)
             .context("cannot ask for other names")?;
         Ok(Dns {
             address,
             zone: Arc::new(RwLock::new(zone)),
             upstream: Arc::new(upstream),
+            last_hosts: Arc::new(last_hosts),
             metrics,
         })
     }
@@ -149,7 +159,13 @@ impl Dns {
             () = serving => {}
             () = self.upstream.follow() => {}
             () = self.follow_namespaces(listwatch) => {}
+            () = self.keep_hosts() => {}
         }
+    }
+
+    /// Writes the hosts of DNS objects down for the next start, until dropped.
+    pub async fn keep_hosts(&self) {
+        self.last_hosts.keep().await;
     }
 
     /// Gives why it can't go on.
@@ -233,6 +249,7 @@ impl Follower for Dns {
 
     fn hosts_changed(&self, world: &World) {
         if let Some(hosts) = world.hosts() {
+            self.last_hosts.note(&hosts.names);
             self.zone.write().replace_hosts(hosts);
         }
     }

@@ -458,3 +458,18 @@ fn before_the_first_lists_nothing_is_said_to_be_missing() {
     zone.replace_hosts(Hosts::default());
     assert_eq!(text(&zone, "www.example.com. A"), "ask for www.example.com.\n");
 }
+
+#[test]
+fn before_the_first_lists_hosts_of_last_time_are_failures_and_other_names_are_asked_of_others() {
+    let zone = Zone::new("cluster.local", Ipv4Addr::new(10, 3, 0, 10).into(), vec![]).unwrap();
+    let mut zone = zone.with_earlier_hosts(["shop.test".to_owned()].into());
+    assert_eq!(text(&zone, "shop.test. A"), "NotYet\n");
+    assert_eq!(text(&zone, "Shop.Test. AAAA"), "NotYet\n");
+    for beside in ["www.shop.test.", "test.", "www.example.com."] {
+        assert_eq!(text(&zone, &format!("{beside} A")), format!("ask for {beside}\n"));
+    }
+    assert_eq!(text(&zone, "web.default.svc.cluster.local. A"), "NotYet\n");
+    // It has gone meanwhile.
+    zone.replace_hosts(Hosts::default());
+    assert_eq!(text(&zone, "shop.test. A"), "ask for shop.test.\n");
+}

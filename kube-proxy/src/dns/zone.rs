@@ -27,8 +27,18 @@ pub struct Zone {
     /// Who is told of when an address is asked for.
     pointers: HashMap<IpAddr, BTreeSet<Pointer>>,
     namespaces: BTreeSet<String>,
-    /// Nothing before all are known.
-    hosts: Option<Hosts>,
+    hosts: KnownHosts,
+}
+
+/// What is known of the hosts of DNS objects.
+#[derive(Debug)]
+enum KnownHosts {
+    /// Nothing.
+    Nothing,
+    /// Their names as they were when an API server answered last.
+    Earlier(BTreeSet<String>),
+    /// All of them.
+    Present(Hosts),
 }
 
 /// A name that an address has.
@@ -87,7 +97,7 @@ impl Zone {
             services: HashMap::new(),
             pointers: HashMap::new(),
             namespaces: BTreeSet::new(),
-            hosts: None,
+            hosts: KnownHosts::Nothing,
         })
     }
 
@@ -105,9 +115,16 @@ impl Zone {
         self.namespaces = all;
     }
 
+    /// These were the hosts of DNS objects before this server began: until all are known, no other name is held to be one.
+    #[must_use]
+    pub fn with_earlier_hosts(mut self, names: BTreeSet<String>) -> Self {
+        self.hosts = KnownHosts::Earlier(names);
+        self
+    }
+
     /// These are all hosts of DNS objects.
     pub fn replace_hosts(&mut self, hosts: Hosts) {
-        self.hosts = Some(hosts);
+        self.hosts = KnownHosts::Present(hosts);
     }
 
     /// This is one of the Services, or there is no such one.
@@ -174,9 +191,17 @@ impl Zone {
 
     /// This name and no other: what is beside it and below it is asked of others.
     fn host(&self, name: &Name) -> Meaning<'_> {
-        let Some(Hosts { names, router }) = &self.hosts else { return Meaning::MaybeHost };
-        let is_one = !names.is_empty() && names.contains(&labels(name, 0).join("."));
-        if is_one { Meaning::Host(router) } else { Meaning::Elsewhere }
+        let is_one_of = |names: &BTreeSet<String>| {
+            !names.is_empty() && names.contains(&labels(name, 0).join("."))
+        };
+        match &self.hosts {
+            KnownHosts::Nothing => Meaning::MaybeHost,
+            KnownHosts::Earlier(names) if is_one_of(names) => Meaning::MaybeHost,
+            KnownHosts::Present(Hosts { names, router }) if is_one_of(names) => {
+                Meaning::Host(router)
+            }
+            KnownHosts::Earlier(_) | KnownHosts::Present(_) => Meaning::Elsewhere,
+        }
     }
 
     fn pointers_of(&self, address: IpAddr) -> Meaning<'_> {

@@ -9,7 +9,7 @@ pub(super) type Numbers<'a> = HashMap<&'a str, usize>;
 /// own has to say these again.
 pub(super) const FORWARDED: &str = "    proxy_set_header Host $http_host;
     proxy_set_header Connection $upgrading;
-    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Upgrade $upgraded;
     proxy_set_header X-Real-IP $remote_addr;
     proxy_set_header X-Forwarded-For $remote_addr;
     proxy_set_header X-Forwarded-Host $http_host;
@@ -19,20 +19,12 @@ pub(super) const FORWARDED: &str = "    proxy_set_header Host $http_host;
     proxy_set_header Forwarded \"\";
 ";
 
-/// What `$upgrading` is: whoever wants another protocol gets it, if who answers has it.
+/// What `$upgrading` and `$upgraded` are: whoever wants WebSocket gets it, if who answers has it. By another protocol (`h2c`)
+/// further requests would come unseen, past all paths.
 pub(super) const UPGRADES: &str =
-    "    map $http_upgrade $upgrading { default upgrade; \"\" close; }\n";
-
-/// The same where each request is looked at: by another protocol but WebSocket (`h2c`) further ones would come unseen.
-pub(super) const ROUTED_UPGRADES: &str =
     "    map $http_upgrade $upgrading { default close; \"~*\\Awebsocket\\z\" upgrade; }
     map $http_upgrade $upgraded { default \"\"; \"~*\\Awebsocket\\z\" $http_upgrade; }
 ";
-
-/// [`FORWARDED`] there.
-pub(super) fn forwarded_routed() -> String {
-    FORWARDED.replace("$http_upgrade", "$upgraded")
-}
 
 /// Nobody answers where no connection was made, and whoever breaks one off is a bad gateway.
 pub(super) const UNREACHED: &str = "        error_page 502 @unreached;

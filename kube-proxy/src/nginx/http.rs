@@ -13,8 +13,9 @@ pub use super::certificate::Certificate;
 use super::{
     certificate::carry,
     files::Files,
-    forwarded::{FORWARDED, Numbers, ROUTED_UPGRADES, UNREACHED, UPGRADES, forwarded_routed},
+    forwarded::{FORWARDED, Numbers, UNREACHED, UPGRADES},
     routed::Routed,
+    upstream::write_upstream,
     words::{is_name, quoted, value},
 };
 
@@ -76,7 +77,7 @@ pub enum Path {
 }
 
 /// A request and its answer are passed on as they come, whatever their length, and whoever upgrades a connection may be
-/// silent for long. Clients may have come by another port than nginx knows of.
+/// silent for long. Clients may have come by another port than nginx knows of. Backends don't choose who answers.
 const PASSED_ON: &str = "    absolute_redirect off;
     client_max_body_size 0;
     proxy_request_buffering off;
@@ -84,6 +85,14 @@ const PASSED_ON: &str = "    absolute_redirect off;
     proxy_connect_timeout 2s;
     proxy_read_timeout 1h;
     proxy_send_timeout 1h;
+    proxy_ignore_headers X-Accel-Redirect;
+";
+
+/// So long a request's line and each of its headers may be, and all those of an answer together: nginx's own 8 and 4 KiB are
+/// few for cookies. That there are as large `proxy_buffers` is only what nginx asks for beside.
+const LONG_HEADERS: &str = "    large_client_header_buffers 4 32k;
+    proxy_buffer_size 32k;
+    proxy_buffers 4 32k;
 ";
 
 /// Older ones are taken by no browser of our days.
@@ -102,23 +111,13 @@ impl Http {
              server_names_hash_bucket_size 512;\n    proxy_http_version 1.1;\n    \
              geo $dollar { default \"$\"; }\n",
         )?;
-        if self.routed.servers.is_empty() {
-            out.write_str(UPGRADES)?;
-            out.write_str(FORWARDED)?;
-        } else {
-            out.write_str(ROUTED_UPGRADES)?;
-            out.write_str(&forwarded_routed())?;
-        }
-        out.write_str(PASSED_ON)?;
+        let common = [UPGRADES, FORWARDED, PASSED_ON, LONG_HEADERS];
+        common.into_iter().try_for_each(|it| out.write_str(it))?;
         if self.servers.iter().any(|server| server.tls.is_some()) || self.routed.has_tls() {
             out.write_str(TLS)?;
         }
         for (number, _, addresses) in self.answering() {
-            writeln!(out, "    upstream u{number} {{")?;
-            for address in addresses {
-                writeln!(out, "        server {address};")?;
-            }
-            writeln!(out, "    }}")?;
+            write_upstream(out, &format!("u{number}"), None, addresses)?;
         }
         let is_named = |server: &&Server| {
             server.names.is_empty() || server.names.iter().any(|name| is_name(name))

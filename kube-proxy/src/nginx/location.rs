@@ -11,7 +11,7 @@ use api_machinery::gateway::{
 };
 
 use super::{
-    forwarded::{Numbers, forwarded_routed},
+    forwarded::{FORWARDED, Numbers},
     words::{header, value},
 };
 
@@ -89,7 +89,7 @@ impl<'a> Locations<'a> {
             return Ok(());
         }
         let mut lines: BTreeMap<String, (String, String)> = BTreeMap::new();
-        for line in forwarded_routed().lines() {
+        for line in FORWARDED.lines() {
             let words = line.trim().trim_end_matches(';').splitn(3, ' ').collect::<Vec<_>>();
             if let [_, name, value] = words[..] {
                 lines.insert(name.to_ascii_lowercase(), (name.to_owned(), value.to_owned()));

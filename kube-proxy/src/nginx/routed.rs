@@ -209,8 +209,6 @@ impl Routed {
         if server.matches.is_empty() {
             return writeln!(out, "        location / {{ return 404; }}\n    }}");
         }
-        // Backends don't choose who answers.
-        writeln!(out, "        proxy_ignore_headers X-Accel-Redirect;")?;
         out.write_str(UNREACHED)?;
         writeln!(out, "        location / {{ try_files /- $choice{number}; }}")?;
         writeln!(out, "        location @none {{ return 404; }}")?;

@@ -153,8 +153,9 @@ pub(super) fn is_ready(endpoint: &Endpoint) -> bool {
     endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
 }
 
+/// Absent means serving, and not terminating.
 pub(super) fn is_last_resort(endpoint: &Endpoint) -> bool {
     endpoint.conditions.as_ref().is_some_and(|conditions| {
-        conditions.serving == Some(true) && conditions.terminating == Some(true)
+        conditions.serving.unwrap_or(true) && conditions.terminating == Some(true)
     })
 }

@@ -254,11 +254,16 @@ fn the_plan_does_not_depend_on_the_order_in_which_objects_arrive() {
 }
 
 #[test]
-fn readiness_defaults_to_ready() {
+fn an_endpoint_of_which_nothing_is_said_is_ready_and_one_that_terminates_still_serves() {
     assert!(is_ready(&Endpoint::default()));
-    let unknown =
-        Endpoint { conditions: Some(EndpointConditions::default()), ..Default::default() };
+    let with = |terminating, serving| Endpoint {
+        conditions: Some(EndpointConditions { terminating, serving, ..Default::default() }),
+        ..Default::default()
+    };
+    let unknown = with(None, None);
     assert!(is_ready(&unknown) && !is_last_resort(&unknown));
+    assert!(is_last_resort(&with(Some(true), None)));
+    assert!(!is_last_resort(&with(Some(true), Some(false))));
 }
 
 #[test]

@@ -252,6 +252,9 @@ fn check_changes(node: &Node) {
     // What is spoken behind an upgrade is looked at by nobody.
     let (_, told) = ask(node, "GET /api", &["Upgrade: h2c", "HTTP2-Settings: AAMAAABk"]);
     assert!(!told.contains("h2c"), "{told}");
+    let cookie = format!("Cookie: {}", "x".repeat(30_000));
+    let (_, told) = ask(node, "GET /api", &[&cookie]);
+    assert!(told.lines().any(|it| it == cookie), "{}", told.len());
     let (_, told) = ask(node, "GET /api", &["Upgrade: WebSocket"]);
     assert!(told.contains("Upgrade: WebSocket\n"), "{told}");
     for (request, code, location) in [

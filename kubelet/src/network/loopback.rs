@@ -63,10 +63,10 @@ fn wanted<'a>(
     let tcp = ports.filter(|port| port.protocol == "tcp");
     let of_ipv4 = tcp.clone().filter(|port| port.pod_ip.is_ipv4() && port.host_ip.is_none());
     let of_ipv4: BTreeMap<u16, SocketAddr> =
-        of_ipv4.map(|port| (port.host_port, pod_of(port))).collect();
+        of_ipv4.map(|port| (port.host_port, port.pod())).collect();
     let led = |port: &PortMapping| {
         let second = of_ipv4.get(&port.host_port).filter(|_| port.host_ip.is_none());
-        let pod: Vec<_> = [pod_of(port)].into_iter().chain(second.copied()).collect();
+        let pod: Vec<_> = [port.pod()].into_iter().chain(second.copied()).collect();
         (port.host_port, pod)
     };
     tcp.filter(|port| is_at_loopback(port)).map(led).collect()
@@ -75,10 +75,6 @@ fn wanted<'a>(
 fn is_at_loopback(port: &PortMapping) -> bool {
     port.pod_ip.is_ipv6()
         && port.host_ip.is_none_or(|ip| ip.is_unspecified() || ip == Ipv6Addr::LOCALHOST)
-}
-
-fn pod_of(port: &PortMapping) -> SocketAddr {
-    SocketAddr::new(port.pod_ip, port.pod_port)
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {

@@ -7,6 +7,7 @@ pub mod cni;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod flows;
 mod former;
 pub mod ipam;
 pub mod keeper;

@@ -2,7 +2,7 @@
 //! named after the cluster's networks, so that all who share them give them the same content. Traffic is
 //! accepted by the pod CIDR, or as what kube-proxy leads on, never by interface, and before Docker's `FORWARD` policy, which is DROP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use component::dual_stack::DualStack;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -12,6 +12,11 @@ use sha2::{Digest, Sha256};
 /// Kubernetes' mark of packets from outside that rules of kube-proxy lead on, perhaps to what is no pod of this host. Only
 /// the first of a connection has it.
 const LED: &str = "0x4000/0x4000";
+/// The mark of CNI's `portmap`, of what pods of the node send to its ports: the answer has to come back by the node, whose
+/// address they asked, and not from the other pod over the bridge that both are on; and nobody takes a packet that comes from
+/// himself. What a pod sends to another's address, or kube-proxy leads there, has none, and keeps its sender's address.
+const FROM_OWN: &str = "0x2000/0x2000";
+const UNMARK_FROM_OWN: &str = "0x0/0x2000";
 
 /// A port of the node that leads to a pod's address of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,19 @@ pub struct PortMapping {
 }
 
 impl PortMapping {
+    /// Where clients send, of which an unspecified address stands for all.
+    pub(super) fn host(&self) -> SocketAddr {
+        let everywhere = match self.pod_ip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        SocketAddr::new(self.host_ip.unwrap_or(everywhere), self.host_port)
+    }
+
+    pub(super) fn pod(&self) -> SocketAddr {
+        SocketAddr::new(self.pod_ip, self.pod_port)
+    }
+
     /// Whether a rule leads the other as this one asks, whose number and pod's address may not be known.
     fn is_met_by(&self, other: &Self) -> bool {
         self.protocol == other.protocol
@@ -85,69 +103,63 @@ pub(super) fn names(chains: &Chains) -> [(&'static str, Vec<&str>); 2] {
     ]
 }
 
+/// The networks of one family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Networks<N> {
+    /// Of the node's own pods.
+    pub(super) node: N,
+    /// Of the cluster's pods.
+    pub(super) pods: N,
+    /// Of the cluster's services.
+    pub(super) services: N,
+}
+
 /// All of it, for IPv4.
 pub(super) fn tables<'a>(
     chains: &Chains,
-    pods: Ipv4Net,
-    services: Ipv4Net,
+    networks: Networks<Ipv4Net>,
     ports: impl Iterator<Item = &'a PortMapping>,
 ) -> [Table; 2] {
-    // Host ports do not apply to service addresses, which are local too.
-    let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
-    let nat = Table {
-        name: "nat",
-        chains: vec![
-            masquerading(chains, pods, services),
-            Chain { name: chains.ports.clone(), rules: leading(Family::Ipv4, ports).collect() },
-        ],
-        jumps: vec![
-            jump("POSTROUTING", "", &chains.postrouting),
-            jump("PREROUTING", &local, &chains.ports),
-            jump("OUTPUT", &local, &chains.ports),
-        ],
-    };
+    let Networks { node, pods, services } = networks;
+    let ports = from_own(node.into(), leading(Family::Ipv4, ports));
+    let nat = nat(chains, masquerading(chains, pods, services), services.into(), ports.collect());
     [filter(chains, pods.into()), nat]
 }
 
-/// From where the node's pods come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Behind<'a> {
-    /// The link that leads to them.
-    pub(super) link: &'a str,
-    /// The network of their addresses.
-    pub(super) network: Ipv6Net,
-}
-
-/// The same for IPv6.
+/// The same for IPv6. `link` leads to the node's pods.
 pub(super) fn tables_v6<'a>(
     chains: &Chains,
-    behind: Behind<'_>,
-    pods: Ipv6Net,
-    services: Ipv6Net,
+    link: &str,
+    networks: Networks<Ipv6Net>,
     ports: impl Iterator<Item = &'a PortMapping>,
 ) -> [Table; 2] {
-    let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
+    let Networks { node, pods, services } = networks;
     // What comes from there may not leave the host.
     let own = ["-d ::1/128 -j RETURN".to_owned()].into_iter();
-    let leading = own.chain(leading(Family::Ipv6, ports)).collect();
-    let nat = Table {
+    let ports = own.chain(from_own(node.into(), leading(Family::Ipv6, ports)));
+    let masquerading = masquerading_v6(chains, pods, services);
+    let nat = nat(chains, masquerading, services.into(), ports.collect());
+    let mut filter = filter(chains, pods.into());
+    filter.chains.push(sources(chains, node));
+    // After the other, so that it comes before that.
+    let link = format!("-i {link}");
+    filter.jumps.extend(["FORWARD", "INPUT"].map(|from| jump(from, &link, &chains.sources)));
+    [filter, nat]
+}
+
+/// What leads host ports to pods, and has answers come back.
+fn nat(chains: &Chains, masquerading: Chain, services: IpNet, ports: Vec<String>) -> Table {
+    // Host ports do not apply to service addresses, which are local too.
+    let local = format!("! -d {services} -m addrtype --dst-type LOCAL");
+    Table {
         name: "nat",
-        chains: vec![
-            masquerading_v6(chains, pods, services),
-            Chain { name: chains.ports.clone(), rules: leading },
-        ],
+        chains: vec![masquerading, Chain { name: chains.ports.clone(), rules: ports }],
         jumps: vec![
             jump("POSTROUTING", "", &chains.postrouting),
             jump("PREROUTING", &local, &chains.ports),
             jump("OUTPUT", &local, &chains.ports),
         ],
-    };
-    let mut filter = filter(chains, pods.into());
-    filter.chains.push(sources(chains, behind));
-    // After the other, so that it comes before that.
-    let link = format!("-i {}", behind.link);
-    filter.jumps.extend(["FORWARD", "INPUT"].map(|from| jump(from, &link, &chains.sources)));
-    [filter, nat]
+    }
 }
 
 /// What lets pods through.
@@ -212,10 +224,10 @@ fn forwarding(chains: &Chains, pods: IpNet) -> Chain {
 
 /// A pod may bind to any address of IPv6 (`IPV6_FREEBIND`), and the kernel asks of no packet whether a reply would go back by
 /// its link, as it does for IPv4. Pods that look for others at an address ask from none.
-fn sources(chains: &Chains, behind: Behind<'_>) -> Chain {
+fn sources(chains: &Chains, node: Ipv6Net) -> Chain {
     let rules = vec![
         "-s ::/128 -p ipv6-icmp -j RETURN".to_owned(),
-        format!("! -s {} -j DROP", behind.network.trunc()),
+        format!("! -s {} -j DROP", node.trunc()),
     ];
     Chain { name: chains.sources.clone(), rules }
 }
@@ -223,6 +235,7 @@ fn sources(chains: &Chains, behind: Behind<'_>) -> Chain {
 fn masquerading(chains: &Chains, pods: Ipv4Net, services: Ipv4Net) -> Chain {
     let rules = vec![
         format!("-s 127.0.0.0/8 -d {pods} -j MASQUERADE"),
+        format!("-s {pods} -d {pods} -m mark --mark {FROM_OWN} -j MASQUERADE"),
         format!("-d {pods} -j RETURN"),
         format!("-d {services} -j RETURN"),
         "-d 224.0.0.0/4 -j RETURN".to_owned(),
@@ -233,6 +246,7 @@ fn masquerading(chains: &Chains, pods: Ipv4Net, services: Ipv4Net) -> Chain {
 
 fn masquerading_v6(chains: &Chains, pods: Ipv6Net, services: Ipv6Net) -> Chain {
     let rules = vec![
+        format!("-s {pods} -d {pods} -m mark --mark {FROM_OWN} -j MASQUERADE"),
         format!("-d {pods} -j RETURN"),
         format!("-d {services} -j RETURN"),
         "-d ff00::/8 -j RETURN".to_owned(),
@@ -242,13 +256,20 @@ fn masquerading_v6(chains: &Chains, pods: Ipv6Net, services: Ipv6Net) -> Chain {
 }
 
 fn rule(port: &PortMapping) -> String {
-    let PortMapping { protocol, host_port, pod_ip, pod_port, .. } = port;
+    let PortMapping { protocol, host_port, .. } = port;
     let address = port.host_ip.filter(|ip| !ip.is_unspecified());
     let address = address.map(|ip| format!("-d {} ", IpNet::from(ip))).unwrap_or_default();
-    let pod = SocketAddr::new(*pod_ip, *pod_port);
+    let pod = port.pod();
     format!(
         "{address}-p {protocol} -m {protocol} --dport {host_port} -j DNAT --to-destination {pod}"
     )
+}
+
+/// What no rule leads to a pod loses the mark: others may lead it there.
+fn from_own(node: IpNet, leading: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mark = format!("-s {} -j MARK --set-xmark {FROM_OWN}", node.trunc());
+    let unmark = format!("-j MARK --set-xmark {UNMARK_FROM_OWN}");
+    [mark].into_iter().chain(leading).chain([unmark])
 }
 
 fn leading<'a>(

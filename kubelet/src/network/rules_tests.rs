@@ -19,8 +19,10 @@ fn port(host_ip: Option<[u8; 4]>) -> PortMapping {
 
 fn wanted() -> [Table; 2] {
     let chains = Chains::new("c", "n");
-    let (pods, services) = ("10.244.0.0/16".parse().unwrap(), "10.96.0.0/16".parse().unwrap());
-    tables(&chains, pods, services, [port(None), port(Some([127, 0, 0, 1]))].iter())
+    let [node, pods, services] =
+        ["10.244.1.0/24", "10.244.0.0/16", "10.96.0.0/16"].map(|network| network.parse().unwrap());
+    let networks = Networks { node, pods, services };
+    tables(&chains, networks, [port(None), port(Some([127, 0, 0, 1]))].iter())
 }
 
 /// As iptables would list it.
@@ -43,12 +45,15 @@ fn pods_are_let_through_masqueraded_outside_the_cluster_and_reached_through_host
         filter: MINIK8S-FWD-c -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
         filter: FORWARD  -j MINIK8S-FWD-c
         nat: MINIK8S-POST-c -s 127.0.0.0/8 -d 10.244.0.0/16 -j MASQUERADE
+        nat: MINIK8S-POST-c -s 10.244.0.0/16 -d 10.244.0.0/16 -m mark --mark 0x2000/0x2000 -j MASQUERADE
         nat: MINIK8S-POST-c -d 10.244.0.0/16 -j RETURN
         nat: MINIK8S-POST-c -d 10.96.0.0/16 -j RETURN
         nat: MINIK8S-POST-c -d 224.0.0.0/4 -j RETURN
         nat: MINIK8S-POST-c -s 10.244.0.0/16 -j MASQUERADE
+        nat: MINIK8S-HP-n -s 10.244.1.0/24 -j MARK --set-xmark 0x2000/0x2000
         nat: MINIK8S-HP-n -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.244.1.2:80
         nat: MINIK8S-HP-n -d 127.0.0.1/32 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.244.1.2:80
+        nat: MINIK8S-HP-n -j MARK --set-xmark 0x0/0x2000
         nat: POSTROUTING  -j MINIK8S-POST-c
         nat: PREROUTING ! -d 10.96.0.0/16 -m addrtype --dst-type LOCAL -j MINIK8S-HP-n
         nat: OUTPUT ! -d 10.96.0.0/16 -m addrtype --dst-type LOCAL -j MINIK8S-HP-n
@@ -58,12 +63,11 @@ fn pods_are_let_through_masqueraded_outside_the_cluster_and_reached_through_host
 
 #[test]
 fn pods_of_ipv6_send_from_addresses_of_their_node_alone() {
-    let network = "fd00:10:244:1::/64".parse().unwrap();
-    let behind = Behind { link: "mk8s1", network };
-    let (pods, services) =
-        ("fd00:10:244::/56".parse().unwrap(), "fd00:10:96::/112".parse().unwrap());
+    let [node, pods, services] = ["fd00:10:244:1::/64", "fd00:10:244::/56", "fd00:10:96::/112"]
+        .map(|network| network.parse().unwrap());
+    let networks = Networks { node, pods, services };
     let ports = [port(None), port_v6(None), port_v6(Some("2001:db8::1"))];
-    let tables = tables_v6(&Chains::new("c", "n"), behind, pods, services, ports.iter());
+    let tables = tables_v6(&Chains::new("c", "n"), "mk8s1", networks, ports.iter());
     // Of the jumps that begin a chain the last is the first there.
     expect![[r"
         filter: MINIK8S-FWD-c -s fd00:10:244::/56 -j ACCEPT
@@ -77,11 +81,16 @@ fn pods_of_ipv6_send_from_addresses_of_their_node_alone() {
         filter: INPUT -i mk8s1 -j MINIK8S-SRC-n
     "]]
     .assert_eq(&listed(&tables[0]));
-    let ports = &tables[1].chains[1];
+    let [masquerading, ports] = &tables[1].chains[..] else { panic!("{:?}", tables[1]) };
+    let from_own =
+        "-s fd00:10:244::/56 -d fd00:10:244::/56 -m mark --mark 0x2000/0x2000 -j MASQUERADE";
+    assert_eq!(masquerading.rules[0], from_own);
     let expected = [
         "-d ::1/128 -j RETURN",
+        "-s fd00:10:244:1::/64 -j MARK --set-xmark 0x2000/0x2000",
         "-p tcp -m tcp --dport 8080 -j DNAT --to-destination [fd00::2]:80",
         "-d 2001:db8::1/128 -p tcp -m tcp --dport 8080 -j DNAT --to-destination [fd00::2]:80",
+        "-j MARK --set-xmark 0x0/0x2000",
     ];
     assert_eq!(ports.rules, expected);
     let saved: Vec<_> = ports.rules.iter().filter_map(|rule| saved_port(rule)).collect();

@@ -12,11 +12,12 @@ use parking_lot::Mutex;
 use super::{
     Attachment, Held, NetworkError, NodeNetwork, PodAddresses, PodNetwork, PortMapping,
     choice::Choices,
+    flows::Begun,
     former,
     ipam::Ipam,
     links::{Links, inside},
     loopback::Loopback,
-    rules::{self, Behind, Chains},
+    rules::{self, Chains, Networks},
 };
 
 /// The links of a node and its pods.
@@ -68,6 +69,7 @@ struct Ports {
     wanted: BTreeMap<String, Vec<PortMapping>>,
     /// Whether the kernel may not have them: writing failed.
     unwritten: bool,
+    begun: Begun,
 }
 
 impl Ports {
@@ -186,11 +188,13 @@ impl<W: Wiring> Wired<W> {
         cidr: Option<&DualStack>,
         ports: impl Iterator<Item = &'a PortMapping> + Clone,
     ) -> Vec<(Family, [Table; 2])> {
-        let v4 = rules::tables(&self.chains, self.pods.v4, self.services.v4, ports.clone());
+        let (pods, services) = (self.pods.v4, self.services.v4);
+        let networks = Networks { node: cidr.map_or(pods, |cidr| cidr.v4), pods, services };
+        let v4 = rules::tables(&self.chains, networks, ports.clone());
         let v6 = self.pods.v6.zip(self.services.v6).map(|(pods, services)| {
-            let network = cidr.and_then(|cidr| cidr.v6).unwrap_or(pods);
-            let behind = Behind { link: self.wiring.link(), network };
-            (Family::Ipv6, rules::tables_v6(&self.chains, behind, pods, services, ports))
+            let node = cidr.and_then(|cidr| cidr.v6).unwrap_or(pods);
+            let networks = Networks { node, pods, services };
+            (Family::Ipv6, rules::tables_v6(&self.chains, self.wiring.link(), networks, ports))
         });
         [(Family::Ipv4, v4)].into_iter().chain(v6).collect()
     }
@@ -220,6 +224,7 @@ impl<W: Wiring> Wired<W> {
             return Ok(());
         }
         let saved = self.saved_ports().await?;
+        ports.begun.adopt(&saved);
         for (pod, addresses) in running {
             let is_own = |port: &&PortMapping| addresses.iter().any(|own| own == port.pod_ip);
             ports.set(pod, saved.iter().filter(is_own).cloned().collect());
@@ -241,6 +246,7 @@ impl<W: Wiring> Wired<W> {
         }
         ports.unwritten = false;
         self.loopback.serve(ports.wanted.values().flatten());
+        ports.begun.renew(ports.wanted.values().flatten(), changed).await;
         Ok(changed)
     }
 }

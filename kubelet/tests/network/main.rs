@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests, helpers included, a panic is a failure")]
 
 mod cni;
+mod host_ports;
 mod weave;
 
 use std::{

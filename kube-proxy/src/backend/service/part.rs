@@ -10,9 +10,13 @@ use super::{
     OUTSIDE,
     doors::{Open, from_outside, inside},
     flow::Flow,
-    stream::{Server, balancing, own_clients, write_upstream},
+    stream::{Server, balancing, own_clients},
 };
-use crate::{family::Family, nginx::Socket, plan::ServicePlan};
+use crate::{
+    family::Family,
+    nginx::{Socket, upstream::write_upstream},
+    plan::ServicePlan,
+};
 
 /// The variable of such an nginx that says from which address it speaks to an endpoint, where clients' are kept.
 pub(crate) const CLIENT: &str = "$client";
@@ -59,7 +63,8 @@ impl Part {
         let lone = open.endpoints.first().filter(|_| open.endpoints.len() == 1);
         let to = lone.map_or_else(|| upstream.clone(), ToString::to_string);
         if lone.is_none() || !own.is_empty() {
-            write_upstream(&mut self.stream, open, &upstream, balancing(plan).as_deref())?;
+            let balancing = balancing(plan);
+            write_upstream(&mut self.stream, &upstream, balancing.as_deref(), &open.endpoints)?;
         }
         let client = (!plan.kept.is_empty()).then_some(CLIENT);
         let server = Server { open, upstream: &upstream, client };

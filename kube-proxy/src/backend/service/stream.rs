@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     family::Family,
-    nginx::EPOCH,
+    nginx::{EPOCH, upstream::write_upstream},
     plan::{Balancing, ServicePlan},
 };
 
@@ -57,7 +57,7 @@ pub(super) fn write_stream(out: &mut String, plan: &ServicePlan, open: &[Open<'_
     for open in open {
         let family = suffix(open.family);
         let upstream = format!("{}-{}{family}", open.port.protocol, open.port.port);
-        write_upstream(out, open, &upstream, balancing.as_deref())?;
+        write_upstream(out, &upstream, balancing.as_deref(), &open.endpoints)?;
         let server = Server { open, upstream: &upstream, client: client.as_deref() };
         open.doors.iter().try_for_each(|door| server.write(out, door))?;
     }
@@ -81,22 +81,6 @@ pub(super) fn balancing(plan: &ServicePlan) -> Option<String> {
         Balancing::Random => Some("random".to_owned()),
         Balancing::LeastConnections => Some("least_conn".to_owned()),
     }
-}
-
-pub(super) fn write_upstream(
-    out: &mut String,
-    open: &Open<'_>,
-    upstream: &str,
-    balancing: Option<&str>,
-) -> fmt::Result {
-    writeln!(out, "    upstream {upstream} {{")?;
-    if let Some(balancing) = balancing {
-        writeln!(out, "        {balancing};")?;
-    }
-    for endpoint in &open.endpoints {
-        writeln!(out, "        server {endpoint};")?;
-    }
-    writeln!(out, "    }}")
 }
 
 /// Where the connections of a server go.
