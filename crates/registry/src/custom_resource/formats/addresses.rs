@@ -21,17 +21,21 @@ pub(super) fn is_cidr(text: &str) -> bool {
     is_number(length) && length.parse::<u8>().is_ok_and(|length| length <= longest)
 }
 
-/// Octets with one sort of separator between them, or pairs of octets with dots.
+/// Octets with one sort of separator between them, or with none, or pairs of octets with dots.
 pub(super) fn is_mac(text: &str) -> bool {
     let (separator, digits) = match (text.as_bytes().get(2), text.as_bytes().get(4)) {
         (Some(b':'), _) => (':', 2),
         (Some(b'-'), _) => ('-', 2),
         (_, Some(b'.')) => ('.', 4),
-        _ => return false,
+        _ => return [12, 16, 40].contains(&text.len()) && is_hex(text),
     };
     let groups: Vec<&str> = text.split(separator).collect();
-    let is_group = |it: &&str| it.len() == digits && it.bytes().all(|c| c.is_ascii_hexdigit());
+    let is_group = |it: &&str| it.len() == digits && is_hex(it);
     [6, 8, 20].contains(&(groups.len() * digits / 2)) && groups.iter().all(is_group)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|c| c.is_ascii_hexdigit())
 }
 
 fn is_dotted(text: &str) -> bool {

@@ -4,8 +4,11 @@ use api_types::jiff::civil;
 
 /// A day as RFC 3339 has it.
 pub(super) fn is_date(text: &str) -> bool {
-    let octets = text.as_bytes();
-    let is_shaped = octets.len() == 10 && octets[4] == b'-' && octets[7] == b'-';
+    let is_fitting = |(place, c): (usize, u8)| match place {
+        4 | 7 => c == b'-',
+        _ => c.is_ascii_digit(),
+    };
+    let is_shaped = text.len() == 10 && text.bytes().enumerate().all(is_fitting);
     is_shaped && text.parse::<civil::Date>().is_ok()
 }
 
