@@ -1178,7 +1178,6 @@ spec:
         "limitranges",
         range,
         &expect![[r#"
-        spec.limits[0].max[pods]: Invalid value: "pods": must be a standard resource type or fully qualified
         spec.limits[0].max[pods]: Invalid value: "pods": must be a standard resource for containers
         spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'
         spec.limits[1].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1

@@ -37,26 +37,18 @@ pub(super) fn validate<'a>(
     path: &FieldPath,
     errors: &mut FieldErrors,
 ) -> Volumes<'a> {
-    let is_template = pod.is_none();
-    let pod = pod.map(|pod| text(pod.name.as_ref())).filter(|name| !name.is_empty());
-    let made: BTreeSet<String> = volumes
-        .iter()
-        .filter(|volume| volume.ephemeral.is_some())
-        .filter_map(|volume| Some(format!("{}-{}", pod?, volume.name)))
-        .collect();
+    let made = of_ephemeral(volumes, pod);
     let mut sound = Volumes::new();
     for (i, volume) in volumes.iter().enumerate() {
-        let path = path.index(i);
-        let mut faults = FieldErrors::default();
+        let (path, mut faults) = (path.index(i), FieldErrors::default());
+        let at = path.child("name");
         source::validate(volume, &path, &mut faults);
-        let image = volume.image.as_ref().filter(|_| !is_template);
-        if image.is_some_and(|image| text(image.reference.as_ref()).is_empty()) {
-            faults.required(&path.child("image").child("reference"), "");
+        if let Some(pod) = pod {
+            of_pod(volume, pod, &path, &mut faults);
         }
-        of_claim(volume, pod, &path.child("name"), &mut faults);
-        rules::named(&volume.name, names::dns1123_label, &path.child("name"), &mut faults);
+        rules::named(&volume.name, names::dns1123_label, &at, &mut faults);
         if sound.contains_key(volume.name.as_str()) {
-            faults.duplicate(&path.child("name"), &volume.name);
+            faults.duplicate(&at, &volume.name);
         }
         if faults.is_empty() {
             sound.insert(&volume.name, volume);
@@ -72,15 +64,27 @@ pub(super) fn validate<'a>(
     sound
 }
 
-/// The faults of the name that a claim gets which is made for the volume.
-fn of_claim(volume: &Volume, pod: Option<&str>, path: &FieldPath, errors: &mut FieldErrors) {
-    let (Some(pod), Some(_)) = (pod, &volume.ephemeral) else { return };
-    if volume.name.is_empty() {
+/// The names of the claims that are made for the volumes of a pod that has a name.
+fn of_ephemeral(volumes: &[Volume], pod: Option<&ObjectMeta>) -> BTreeSet<String> {
+    let Some(pod) = pod.and_then(|pod| pod.name.as_ref()) else { return BTreeSet::new() };
+    let ephemeral = volumes.iter().filter(|volume| volume.ephemeral.is_some());
+    ephemeral.map(|volume| format!("{pod}-{}", volume.name)).collect()
+}
+
+/// The faults that volumes of templates don't have: a template needs no image yet, and has no claims.
+fn of_pod(volume: &Volume, pod: &ObjectMeta, path: &FieldPath, errors: &mut FieldErrors) {
+    if let Some(image) = &volume.image {
+        let reference = text(image.reference.as_ref());
+        rules::required(reference, &path.child("image").child("reference"), errors);
+    }
+    let pod = text(pod.name.as_ref());
+    if volume.ephemeral.is_none() || pod.is_empty() || volume.name.is_empty() {
         return;
     }
     let claim = format!("{pod}-{}", volume.name);
     for fault in names::dns1123_subdomain(&claim) {
-        errors.invalid(path, &volume.name, &format!("PVC name {claim:?}: {fault}"));
+        let why = format!("PVC name {claim:?}: {fault}");
+        errors.invalid(&path.child("name"), &volume.name, &why);
     }
 }
 
