@@ -173,9 +173,15 @@ pub(crate) fn json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Whether the client names this media type, parameters included.
-pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    ranges(headers).any(|range| range == media_type)
+/// Whether the client would rather have a document in a form that has one of these names than as JSON. Fails if it takes
+/// neither.
+pub(crate) fn is_rather(headers: &HeaderMap, names: &[&str]) -> Result<bool, ApiError> {
+    let Some(ranges) = ranked(headers) else { return Ok(false) };
+    let is_json = |range: &Range<'_>| range.is_plain() && range.takes(Media::Json, false);
+    let form = |range: &Range<'_>| {
+        if names.contains(&range.media) { Some(true) } else { is_json(range).then_some(false) }
+    };
+    ranges.iter().find_map(form).ok_or_else(|| not_acceptable(ONLY_JSON))
 }
 
 fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -183,18 +189,23 @@ fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     values.flat_map(|value| value.split(',')).map(str::trim).take(RANGES)
 }
 
-fn first<T>(
-    headers: &HeaderMap,
-    is_watch: bool,
-    choose: impl Fn(&Range<'_>, Media) -> Option<T>,
-) -> Option<Result<(Media, T), ApiError>> {
+/// The ranges, those first that are liked more. `None` if the client says nothing.
+fn ranked(headers: &HeaderMap) -> Option<Vec<Range<'_>>> {
     let accepted: Vec<&str> = ranges(headers).collect();
     if matches!(*accepted, [] | [""]) {
         return None;
     }
     let mut ranges: Vec<Range<'_>> = accepted.into_iter().map(Range::parse).collect();
     ranges.sort_by_key(Range::rank);
-    let found = ranges.iter().find_map(|range| {
+    Some(ranges)
+}
+
+fn first<T>(
+    headers: &HeaderMap,
+    is_watch: bool,
+    choose: impl Fn(&Range<'_>, Media) -> Option<T>,
+) -> Option<Result<(Media, T), ApiError>> {
+    let found = ranked(headers)?.iter().find_map(|range| {
         let mut taken = Media::ALL.into_iter().filter(|media| range.takes(*media, is_watch));
         taken.find_map(|media| Some((media, choose(range, media)?)))
     });
@@ -292,6 +303,22 @@ mod tests {
         after(RANGES, None);
         check(BUILT_IN, "", Some((Media::Json, Form::Object)));
         check(BUILT_IN, &",".repeat(256 << 10), None);
+    }
+
+    #[test]
+    fn a_document_of_two_forms_comes_in_the_one_that_is_liked_more() {
+        let check = |accept: &str, expected: Option<bool>| {
+            let found = is_rather(&headers(accept), &["application/x@v1+protobuf"]);
+            assert_eq!(found.ok(), expected, "{accept}");
+        };
+        check("", Some(false));
+        check("*/*", Some(false));
+        check("application/json", Some(false));
+        check("application/x@v1+protobuf", Some(true));
+        check("application/x@v1+protobuf, application/json", Some(true));
+        check("application/json, application/x@v1+protobuf", Some(false));
+        check("application/x@v1+protobuf;q=0.5, application/json", Some(false));
+        check("application/yaml", None);
     }
 
     #[test]

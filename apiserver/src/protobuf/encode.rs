@@ -5,9 +5,9 @@ use serde::Deserializer;
 use serde_json::Value;
 
 use super::{
-    fields::{Misfit, Written, message, put_whole},
+    fields::{Misfit, Written, message},
     schema::{MESSAGES, Message, message_of},
-    wire::{MAGIC, put_bytes, put_length, put_nested},
+    wire::{MAGIC, put_bytes, put_length, put_nested, put_whole},
 };
 
 /// The fields of a `runtime.Unknown`, of its type, and of a list.
