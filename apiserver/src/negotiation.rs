@@ -54,9 +54,25 @@ pub(crate) enum Form {
     /// As they are.
     Object,
     /// As rows with printed columns.
-    Table,
+    Table(MetaVersion),
     /// Their metadata alone.
-    PartialObject,
+    PartialObject(MetaVersion),
+}
+
+/// The versions of the forms that all kinds have, which say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetaVersion {
+    V1,
+    V1Beta1,
+}
+
+impl MetaVersion {
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
 }
 
 /// One range of an `Accept` header with the parameters that matter here.
@@ -109,8 +125,12 @@ impl<'a> Range<'a> {
         self.form.is_empty() && self.group.is_empty() && self.version.is_empty()
     }
 
-    fn meta_v1(&self) -> bool {
-        self.group == "meta.k8s.io" && self.version == "v1"
+    fn meta(&self) -> Option<MetaVersion> {
+        match (self.group, self.version) {
+            ("meta.k8s.io", "v1") => Some(MetaVersion::V1),
+            ("meta.k8s.io", "v1beta1") => Some(MetaVersion::V1Beta1),
+            _ => None,
+        }
     }
 }
 
@@ -132,11 +152,9 @@ pub(crate) fn objects(
         "" if media == Media::Protobuf && !has_protobuf() => None,
         "" => range.is_plain().then_some(Form::Object),
         // Tables have no form but these (Kubernetes: `AllowsMediaTypeTransform`).
-        "Table" if range.meta_v1() => {
-            matches!(media, Media::Json | Media::Yaml).then_some(Form::Table)
-        }
-        "PartialObjectMetadata" | "PartialObjectMetadataList" if range.meta_v1() => {
-            Some(Form::PartialObject)
+        "Table" if matches!(media, Media::Json | Media::Yaml) => range.meta().map(Form::Table),
+        "PartialObjectMetadata" | "PartialObjectMetadataList" => {
+            range.meta().map(Form::PartialObject)
         }
         _ => None,
     };
@@ -233,7 +251,10 @@ pub(crate) fn not_acceptable(message: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        MetaVersion::{V1, V1Beta1},
+        *,
+    };
 
     /// Whether objects have a form in protobuf, and whether they are watched.
     type Answered = (bool, bool);
@@ -262,15 +283,15 @@ mod tests {
         check("*/*", Some(Form::Object));
         check("application/*", Some(Form::Object));
         check("text/html, */*;q=0.8", Some(Form::Object));
-        check("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some(Form::Table));
-        check(
-            "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-            Some(Form::Object),
-        );
-        check(
-            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-            Some(Form::PartialObject),
-        );
+        let table = |version: &str| format!("application/json;as=Table;v={version};g=meta.k8s.io");
+        let or_plain = |version: &str| format!("{},application/json", table(version));
+        check(&or_plain("v1"), Some(Form::Table(V1)));
+        check(&or_plain("v1beta1"), Some(Form::Table(V1Beta1)));
+        check(&or_plain("v1alpha1"), Some(Form::Object));
+        check(&table("v1alpha1"), None);
+        let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        check(metadata, Some(Form::PartialObject(V1)));
+        check(&format!("{metadata}beta1"), Some(Form::PartialObject(V1Beta1)));
         check("text/html", None);
         check("application/json;as=Frog;g=meta.k8s.io;v=v1", None);
         check("application/json;stream=frogs", None);
@@ -329,7 +350,7 @@ mod tests {
         check(custom, &format!("{protobuf},application/json"), Some((Media::Json, Form::Object)));
         check(custom, "application/cbor", Some((Media::Cbor, Form::Object)));
         let metadata = format!("{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-        check(custom, &metadata, Some((Media::Protobuf, Form::PartialObject)));
+        check(custom, &metadata, Some((Media::Protobuf, Form::PartialObject(V1))));
         assert_eq!(failure(&headers(&metadata)), Media::Json);
         assert_eq!(failure(&headers(&format!("{metadata},{protobuf}"))), Media::Protobuf);
     }
@@ -340,7 +361,7 @@ mod tests {
         for answered in [BUILT_IN, (false, false)] {
             check(answered, "application/yaml", Some((Media::Yaml, Form::Object)));
             let table = format!("application/yaml{table}");
-            check(answered, &table, Some((Media::Yaml, Form::Table)));
+            check(answered, &table, Some((Media::Yaml, Form::Table(V1))));
         }
         check(BUILT_IN, "application/*", Some((Media::Json, Form::Object)));
         let streamed = "application/yaml;stream=watch";
