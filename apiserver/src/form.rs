@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     encoded,
-    negotiation::{self, Form, Media},
+    negotiation::{self, Form, Media, MetaVersion},
     protobuf,
     query::Query,
     respond::{self, Response},
@@ -75,12 +75,12 @@ impl Presentation {
     /// What lists of a kind, and their items, are called.
     pub(crate) fn kinds(&self, def: &ResourceDef) -> Kinds {
         match self.form {
-            Form::PartialObject => Kinds {
-                api_version: "meta.k8s.io/v1".to_owned(),
+            Form::PartialObject(version) => Kinds {
+                api_version: version.api_version().to_owned(),
                 list: "PartialObjectMetadataList".to_owned(),
                 item: "PartialObjectMetadata".to_owned(),
             },
-            Form::Object | Form::Table => Kinds {
+            Form::Object | Form::Table(_) => Kinds {
                 api_version: def.api_version(),
                 list: def.names.list_kind.clone(),
                 item: def.names.kind.clone(),
@@ -90,7 +90,7 @@ impl Presentation {
 
     /// Fails if a table is asked for of a kind that has none.
     pub(crate) fn refuse_table(&self, def: &ResourceDef) -> Result<(), ApiError> {
-        if self.form != Form::Table {
+        if !matches!(self.form, Form::Table(_)) {
             return Ok(());
         }
         let what = def.qualified();
@@ -136,10 +136,11 @@ impl Presentation {
     ) -> Result<Value, ApiError> {
         match self.form {
             Form::Object => Ok(object.clone()),
-            Form::PartialObject => Ok(partial(object)),
-            Form::Table => {
-                let version = &object["metadata"]["resourceVersion"];
-                self.table(def, &[object], &json!({ "resourceVersion": version }), header)
+            Form::PartialObject(version) => Ok(partial(version, object)),
+            Form::Table(version) => {
+                let metadata = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
+                let rows = self.rows(version, def, &[object])?;
+                Ok(table(version, &rows, &metadata, &columns(def, header)))
             }
         }
     }
@@ -152,12 +153,15 @@ impl Presentation {
         metadata: &Value,
     ) -> Result<Value, ApiError> {
         match self.form {
-            Form::Table => self.table(def, items, metadata, true),
-            Form::PartialObject => Ok(json!({
+            Form::Table(version) => {
+                let rows = self.rows(version, def, items)?;
+                Ok(table(version, &rows, metadata, &columns(def, true)))
+            }
+            Form::PartialObject(version) => Ok(json!({
                 "kind": "PartialObjectMetadataList",
-                "apiVersion": "meta.k8s.io/v1",
+                "apiVersion": version.api_version(),
                 "metadata": metadata,
-                "items": items.iter().map(|o| partial(o)).collect::<Vec<_>>(),
+                "items": items.iter().map(|o| partial(version, o)).collect::<Vec<_>>(),
             })),
             Form::Object => Ok(json!({
                 "kind": def.names.list_kind,
@@ -198,7 +202,7 @@ impl Presentation {
 
     /// The field of a list that has its elements.
     fn elements(&self) -> &'static str {
-        if self.form == Form::Table { "rows" } else { "items" }
+        if matches!(self.form, Form::Table(_)) { "rows" } else { "items" }
     }
 
     /// An element of a list.
@@ -209,8 +213,8 @@ impl Presentation {
         now: Timestamp,
     ) -> Result<Value, ApiError> {
         match self.form {
-            Form::Table => self.row(def, object, now),
-            Form::PartialObject => Ok(partial(object)),
+            Form::Table(version) => self.row(version, def, object, now),
+            Form::PartialObject(version) => Ok(partial(version, object)),
             Form::Object => Ok(object.clone()),
         }
     }
@@ -218,36 +222,38 @@ impl Presentation {
     /// A bookmark's object.
     pub(crate) fn bookmark(&self, def: &ResourceDef, metadata: &Value) -> Value {
         match self.form {
-            Form::Table => table(&[], metadata, &json!([])),
-            Form::PartialObject => partial(&json!({ "metadata": metadata })),
+            Form::Table(version) => table(version, &[], metadata, &json!([])),
+            Form::PartialObject(version) => partial(version, &json!({ "metadata": metadata })),
             Form::Object => {
                 json!({ "kind": def.names.kind, "apiVersion": def.api_version(), "metadata": metadata })
             }
         }
     }
 
-    fn table(
+    fn rows(
         &self,
+        version: MetaVersion,
         def: &ResourceDef,
         items: &[&Value],
-        metadata: &Value,
-        header: bool,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<Vec<Value>, ApiError> {
         let now = Timestamp::now();
-        let rows: Vec<Value> =
-            items.iter().map(|object| self.row(def, object, now)).collect::<Result<_, _>>()?;
-        let columns = if header { json!(def.column_definitions()) } else { json!([]) };
-        Ok(table(&rows, metadata, &columns))
+        items.iter().map(|object| self.row(version, def, object, now)).collect()
     }
 
-    fn row(&self, def: &ResourceDef, object: &Value, now: Timestamp) -> Result<Value, ApiError> {
+    fn row(
+        &self,
+        version: MetaVersion,
+        def: &ResourceDef,
+        object: &Value,
+        now: Timestamp,
+    ) -> Result<Value, ApiError> {
         let cells = def.row(object, now).map_err(|error| {
             let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
             ApiError::internal(format!("{} {name:?} can't be shown: {error}", def.qualified()))
         })?;
         let mut row = json!({ "cells": cells });
         match self.include {
-            IncludeObject::Metadata => row["object"] = partial(object),
+            IncludeObject::Metadata => row["object"] = partial(version, object),
             IncludeObject::Object => row["object"] = object.clone(),
             IncludeObject::None => {}
         }
@@ -255,20 +261,24 @@ impl Presentation {
     }
 }
 
-fn table(rows: &[Value], metadata: &Value, columns: &Value) -> Value {
+fn columns(def: &ResourceDef, header: bool) -> Value {
+    if header { json!(def.column_definitions()) } else { json!([]) }
+}
+
+fn table(version: MetaVersion, rows: &[Value], metadata: &Value, columns: &Value) -> Value {
     json!({
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": version.api_version(),
         "metadata": metadata,
         "columnDefinitions": columns,
         "rows": rows,
     })
 }
 
-fn partial(object: &Value) -> Value {
+fn partial(version: MetaVersion, object: &Value) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": version.api_version(),
         "metadata": object["metadata"],
     })
 }

@@ -54,9 +54,25 @@ pub(crate) enum Form {
     /// As they are.
     Object,
     /// As rows with printed columns.
-    Table,
+    Table(MetaVersion),
     /// Their metadata alone.
-    PartialObject,
+    PartialObject(MetaVersion),
+}
+
+/// The versions of the forms that all kinds have, which say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetaVersion {
+    V1,
+    V1Beta1,
+}
+
+impl MetaVersion {
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
 }
 
 /// One range of an `Accept` header with the parameters that matter here.
@@ -109,8 +125,12 @@ impl<'a> Range<'a> {
         self.form.is_empty() && self.group.is_empty() && self.version.is_empty()
     }
 
-    fn meta_v1(&self) -> bool {
-        self.group == "meta.k8s.io" && self.version == "v1"
+    fn meta(&self) -> Option<MetaVersion> {
+        match (self.group, self.version) {
+            ("meta.k8s.io", "v1") => Some(MetaVersion::V1),
+            ("meta.k8s.io", "v1beta1") => Some(MetaVersion::V1Beta1),
+            _ => None,
+        }
     }
 }
 
@@ -132,11 +152,9 @@ pub(crate) fn objects(
         "" if media == Media::Protobuf && !has_protobuf() => None,
         "" => range.is_plain().then_some(Form::Object),
         // Tables have no form but these (Kubernetes: `AllowsMediaTypeTransform`).
-        "Table" if range.meta_v1() => {
-            matches!(media, Media::Json | Media::Yaml).then_some(Form::Table)
-        }
-        "PartialObjectMetadata" | "PartialObjectMetadataList" if range.meta_v1() => {
-            Some(Form::PartialObject)
+        "Table" if matches!(media, Media::Json | Media::Yaml) => range.meta().map(Form::Table),
+        "PartialObjectMetadata" | "PartialObjectMetadataList" => {
+            range.meta().map(Form::PartialObject)
         }
         _ => None,
     };
@@ -173,9 +191,15 @@ pub(crate) fn json(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Whether the client names this media type, parameters included.
-pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    ranges(headers).any(|range| range == media_type)
+/// Whether the client would rather have a document in a form that has one of these names than as JSON. Fails if it takes
+/// neither.
+pub(crate) fn is_rather(headers: &HeaderMap, names: &[&str]) -> Result<bool, ApiError> {
+    let Some(ranges) = ranked(headers) else { return Ok(false) };
+    let is_json = |range: &Range<'_>| range.is_plain() && range.takes(Media::Json, false);
+    let form = |range: &Range<'_>| {
+        if names.contains(&range.media) { Some(true) } else { is_json(range).then_some(false) }
+    };
+    ranges.iter().find_map(form).ok_or_else(|| not_acceptable(ONLY_JSON))
 }
 
 fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -183,18 +207,23 @@ fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     values.flat_map(|value| value.split(',')).map(str::trim).take(RANGES)
 }
 
-fn first<T>(
-    headers: &HeaderMap,
-    is_watch: bool,
-    choose: impl Fn(&Range<'_>, Media) -> Option<T>,
-) -> Option<Result<(Media, T), ApiError>> {
+/// The ranges, those first that are liked more. `None` if the client says nothing.
+fn ranked(headers: &HeaderMap) -> Option<Vec<Range<'_>>> {
     let accepted: Vec<&str> = ranges(headers).collect();
     if matches!(*accepted, [] | [""]) {
         return None;
     }
     let mut ranges: Vec<Range<'_>> = accepted.into_iter().map(Range::parse).collect();
     ranges.sort_by_key(Range::rank);
-    let found = ranges.iter().find_map(|range| {
+    Some(ranges)
+}
+
+fn first<T>(
+    headers: &HeaderMap,
+    is_watch: bool,
+    choose: impl Fn(&Range<'_>, Media) -> Option<T>,
+) -> Option<Result<(Media, T), ApiError>> {
+    let found = ranked(headers)?.iter().find_map(|range| {
         let mut taken = Media::ALL.into_iter().filter(|media| range.takes(*media, is_watch));
         taken.find_map(|media| Some((media, choose(range, media)?)))
     });
@@ -222,7 +251,10 @@ pub(crate) fn not_acceptable(message: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        MetaVersion::{V1, V1Beta1},
+        *,
+    };
 
     /// Whether objects have a form in protobuf, and whether they are watched.
     type Answered = (bool, bool);
@@ -251,15 +283,15 @@ mod tests {
         check("*/*", Some(Form::Object));
         check("application/*", Some(Form::Object));
         check("text/html, */*;q=0.8", Some(Form::Object));
-        check("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some(Form::Table));
-        check(
-            "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
-            Some(Form::Object),
-        );
-        check(
-            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-            Some(Form::PartialObject),
-        );
+        let table = |version: &str| format!("application/json;as=Table;v={version};g=meta.k8s.io");
+        let or_plain = |version: &str| format!("{},application/json", table(version));
+        check(&or_plain("v1"), Some(Form::Table(V1)));
+        check(&or_plain("v1beta1"), Some(Form::Table(V1Beta1)));
+        check(&or_plain("v1alpha1"), Some(Form::Object));
+        check(&table("v1alpha1"), None);
+        let metadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        check(metadata, Some(Form::PartialObject(V1)));
+        check(&format!("{metadata}beta1"), Some(Form::PartialObject(V1Beta1)));
         check("text/html", None);
         check("application/json;as=Frog;g=meta.k8s.io;v=v1", None);
         check("application/json;stream=frogs", None);
@@ -295,6 +327,22 @@ mod tests {
     }
 
     #[test]
+    fn a_document_of_two_forms_comes_in_the_one_that_is_liked_more() {
+        let check = |accept: &str, expected: Option<bool>| {
+            let found = is_rather(&headers(accept), &["application/x@v1+protobuf"]);
+            assert_eq!(found.ok(), expected, "{accept}");
+        };
+        check("", Some(false));
+        check("*/*", Some(false));
+        check("application/json", Some(false));
+        check("application/x@v1+protobuf", Some(true));
+        check("application/x@v1+protobuf, application/json", Some(true));
+        check("application/json, application/x@v1+protobuf", Some(false));
+        check("application/x@v1+protobuf;q=0.5, application/json", Some(false));
+        check("application/yaml", None);
+    }
+
+    #[test]
     fn what_comes_from_data_has_no_protobuf_but_metadata_have() {
         let custom = (false, false);
         let protobuf = "application/vnd.kubernetes.protobuf";
@@ -302,7 +350,7 @@ mod tests {
         check(custom, &format!("{protobuf},application/json"), Some((Media::Json, Form::Object)));
         check(custom, "application/cbor", Some((Media::Cbor, Form::Object)));
         let metadata = format!("{protobuf};as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-        check(custom, &metadata, Some((Media::Protobuf, Form::PartialObject)));
+        check(custom, &metadata, Some((Media::Protobuf, Form::PartialObject(V1))));
         assert_eq!(failure(&headers(&metadata)), Media::Json);
         assert_eq!(failure(&headers(&format!("{metadata},{protobuf}"))), Media::Protobuf);
     }
@@ -313,7 +361,7 @@ mod tests {
         for answered in [BUILT_IN, (false, false)] {
             check(answered, "application/yaml", Some((Media::Yaml, Form::Object)));
             let table = format!("application/yaml{table}");
-            check(answered, &table, Some((Media::Yaml, Form::Table)));
+            check(answered, &table, Some((Media::Yaml, Form::Table(V1))));
         }
         check(BUILT_IN, "application/*", Some((Media::Json, Form::Object)));
         let streamed = "application/yaml;stream=watch";

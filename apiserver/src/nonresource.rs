@@ -91,16 +91,21 @@ pub(crate) async fn get(
             let dump = if is_levels { control.dump_levels() } else { control.dump_queues() };
             Ok(respond::text(StatusCode::OK, dump))
         }
-        NonResource::OpenApiV2 => match negotiation::json(headers) {
-            Err(_) if negotiation::accepts(headers, openapi::V2_PROTOBUF) => Ok(protobuf_v2()),
-            Err(error) => Err(error),
-            Ok(()) => Ok(caching::unless_known(
-                headers,
-                state.openapi.documents().v2(),
-                Freshness::Revalidated,
-            )),
-        },
+        NonResource::OpenApiV2 => openapi_v2(&state.openapi.documents(), headers),
     }
+}
+
+/// The document of all that is served, as JSON or in protobuf.
+fn openapi_v2(documents: &Documents, headers: &HeaderMap) -> Result<Response, ApiError> {
+    let names = [openapi::V2_PROTOBUF, openapi::V2_PROTOBUF_ASKED];
+    if !negotiation::is_rather(headers, &names)? {
+        return Ok(caching::unless_known(headers, documents.v2(), Freshness::Revalidated));
+    }
+    let document = documents.v2_protobuf();
+    let mut response = caching::unless_known(headers, document, Freshness::Revalidated);
+    let form = HeaderValue::from_static(openapi::V2_PROTOBUF);
+    response.headers_mut().insert(header::CONTENT_TYPE, form);
+    Ok(response)
 }
 
 /// The document of a group version. At the address with its hash it never changes; who comes with the hash of another
@@ -174,15 +179,6 @@ fn go_architecture() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn protobuf_v2() -> Response {
-    let mut response = respond::encoded(StatusCode::OK, openapi::v2_protobuf());
-    // Not the name in `Accept`: Go's parser of media types refuses its `@`.
-    let form = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    let form = HeaderValue::from_static(form);
-    response.headers_mut().insert(header::CONTENT_TYPE, form);
-    response
 }
 
 fn aggregated(headers: &HeaderMap, document: &Value) -> Response {

@@ -243,8 +243,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_list_in_yaml_is_what_comes_of_it_as_a_whole() {
-        let forms = ["Table", "PartialObjectMetadataList"];
-        let forms = forms.map(|form| format!("application/yaml;as={form};v=v1;g=meta.k8s.io"));
+        let forms = ["Table;v=v1", "PartialObjectMetadataList;v=v1", "Table;v=v1beta1"];
+        let forms = forms.map(|form| format!("application/yaml;as={form};g=meta.k8s.io"));
         for accept in forms.iter().map(String::as_str).chain(["application/yaml"]) {
             for objects in [vec![], vec![config_map("a\n\n"), config_map("items: []\n")]] {
                 let listing = listing(accept, &objects);

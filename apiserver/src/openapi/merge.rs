@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::delegates::OpenApiOf;
 
-/// Adds the paths of its group version, and the definitions that are not there. What both have, Kubernetes' own types
-/// most of all, is this server's.
+/// Adds the paths of its group version, and the definitions and shared parameters that are not there. What both have,
+/// Kubernetes' own types most of all, is this server's.
 pub(super) fn add(document: &mut Value, other: &OpenApiOf) {
     let Some(theirs) = &other.v2 else { return };
     let below = match other.group.as_str() {
@@ -17,9 +17,12 @@ pub(super) fn add(document: &mut Value, other: &OpenApiOf) {
         paths.retain(|path, _| !is_its(path));
         paths.extend(fields(&theirs["paths"]).filter(|(path, _)| is_its(path)));
     }
-    if let Some(definitions) = document["definitions"].as_object_mut() {
-        for (name, definition) in fields(&theirs["definitions"]) {
-            definitions.entry(name).or_insert(definition);
+    for shared in ["definitions", "parameters"] {
+        for (name, value) in fields(&theirs[shared]) {
+            let known = document[shared].get(&name).is_some();
+            if !known {
+                document[shared][name] = value;
+            }
         }
     }
 }
@@ -42,7 +45,7 @@ mod tests {
         });
         let theirs = json!({
             "paths": {"/apis/b.io/v1/": 2, "/apis/b.io/v1/y": 2, "/apis/": 2, "/version": 2},
-            "definitions": {"Meta": 2, "Y": 2},
+            "definitions": {"Meta": 2, "Y": 2}, "parameters": {"limit": 2},
         });
         let other = OpenApiOf {
             group: "b.io".to_owned(),
@@ -53,6 +56,8 @@ mod tests {
         };
         add(&mut document, &other);
         let paths = json!({"/apis/a.io/v1/x": 1, "/apis/b.io/v11/x": 1, "/apis/b.io/v1/": 2, "/apis/b.io/v1/y": 2});
-        assert_eq!(document, json!({"paths": paths, "definitions": {"Meta": 1, "Y": 2}}));
+        let (definitions, parameters) = (json!({"Meta": 1, "Y": 2}), json!({"limit": 2}));
+        let all = json!({"paths": paths, "definitions": definitions, "parameters": parameters});
+        assert_eq!(document, all);
     }
 }

@@ -8,6 +8,7 @@ mod parameters;
 mod paths;
 mod schemas;
 mod v2;
+mod v2_protobuf;
 mod v3;
 
 use std::{
@@ -60,11 +61,13 @@ pub(crate) struct Documents {
     /// By the group and version.
     v3: OnceLock<HashMap<(String, String), Bytes>>,
     v2: OnceLock<Bytes>,
+    v2_protobuf: OnceLock<Bytes>,
 }
 
 impl Documents {
     fn new(catalogue: Arc<Catalogue>, others: Vec<Arc<OpenApiOf>>) -> Self {
-        Self { catalogue, others, v3: OnceLock::new(), v2: OnceLock::new() }
+        let (v3, v2, v2_protobuf) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { catalogue, others, v3, v2, v2_protobuf }
     }
 
     fn are_of(&self, catalogue: &Arc<Catalogue>, others: &[Arc<OpenApiOf>]) -> bool {
@@ -90,12 +93,18 @@ impl Documents {
 
     /// `/openapi/v2`, for clients that know no other.
     pub(crate) fn v2(&self) -> Bytes {
-        let document = || {
-            let mut document = document_v2(&self.catalogue);
-            self.others.iter().for_each(|other| merge::add(&mut document, other));
-            document.to_string().into()
-        };
-        self.v2.get_or_init(document).clone()
+        self.v2.get_or_init(|| self.v2_of_all().to_string().into()).clone()
+    }
+
+    /// The same in protobuf.
+    pub(crate) fn v2_protobuf(&self) -> Bytes {
+        self.v2_protobuf.get_or_init(|| v2_protobuf::encoded(&self.v2_of_all()).into()).clone()
+    }
+
+    fn v2_of_all(&self) -> Value {
+        let mut document = document_v2(&self.catalogue);
+        self.others.iter().for_each(|other| merge::add(&mut document, other));
+        document
     }
 
     fn v3(&self) -> &HashMap<(String, String), Bytes> {
@@ -124,22 +133,10 @@ fn path(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-/// The form of `/openapi/v2` that kubectl asks for up to 1.26, as Debian has it.
-pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-
-/// `/openapi/v2` in protobuf, without definitions: a client that finds none leaves validation to the server.
-/// The message is `openapi.v2.Document` of github.com/google/gnostic-models: 1 is `swagger`, 2 is `info`
-/// with 1 `title` and 2 `version`.
-pub(crate) fn v2_protobuf() -> Vec<u8> {
-    let info = [field(1, b"minik8s"), field(2, env!("CARGO_PKG_VERSION").as_bytes())].concat();
-    [field(1, b"2.0"), field(2, &info)].concat()
-}
-
-/// A short field of bytes in protobuf's encoding.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).expect("these texts are shorter than 128 bytes");
-    [&[number << 3 | 2, length], content].concat()
-}
+/// What `/openapi/v2` is called in protobuf, and what client-go asks for: Go's parser of media types refuses its `@`.
+pub(crate) const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+pub(crate) const V2_PROTOBUF_ASKED: &str =
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 fn document_v3(catalogue: &Catalogue, group: &str, version: &str) -> Value {
     let mut schemas = Schemas::new("#/components/schemas/");
@@ -168,7 +165,9 @@ fn document_v2(catalogue: &Catalogue) -> Value {
         }
     }
     let mut definitions = schemas.into_inner();
-    definitions.values_mut().for_each(v2::simplify_definition);
+    for (name, definition) in &mut definitions {
+        v2::simplify_definition(name, definition);
+    }
     json!({
         "swagger": "2.0",
         "info": info(),

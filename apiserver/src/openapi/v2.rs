@@ -92,23 +92,26 @@ const KEYWORDS: [&str; 24] = [
     "type",
 ];
 
+/// What its own schema takes for an object, though a default may be a text.
+const ANYTHING: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+
 /// The same of a definition. Of a kind whose objects may have any fields it must not have any, or kubectl would take those
 /// for all (Kubernetes: `apiextensions-apiserver/pkg/controller/openapi/builder`).
-pub(super) fn simplify_definition(schema: &mut Value) {
+pub(super) fn simplify_definition(name: &str, schema: &mut Value) {
     const KIND: &str = "x-kubernetes-group-version-kind";
+    if name == ANYTHING {
+        *schema = json!({ "description": schema["description"].take() });
+    }
     if schema["x-kubernetes-preserve-unknown-fields"] == true && schema[KIND].is_array() {
         *schema = json!({ "type": "object", KIND: schema[KIND].take() });
     }
     simplify(schema);
 }
 
-/// Leaves of a schema what Swagger 2.0 knows. Of alternatives it knows none: the first stands for all.
+/// Leaves of a schema what Swagger 2.0 knows, which is no alternatives.
 fn simplify(schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
-    for alternatives in ["anyOf", "oneOf"] {
-        let first = fields.get(alternatives).and_then(|options| options.get(0)).cloned();
-        fields.extend(first.map(|first| ("allOf".to_owned(), json!([first]))));
-    }
+    join_single(fields);
     fields.retain(|name, _| KEYWORDS.contains(&name.as_str()) || name.starts_with("x-"));
     for inner in ["additionalProperties", "items"] {
         fields.get_mut(inner).into_iter().for_each(simplify);
@@ -117,6 +120,17 @@ fn simplify(schema: &mut Value) {
     properties.into_iter().flatten().for_each(|(_, schema)| simplify(schema));
     let all = fields.get_mut("allOf").and_then(Value::as_array_mut);
     all.into_iter().flatten().for_each(simplify);
+}
+
+/// `allOf: [X]` is X: clients look for a reference there alone, and know nothing of what has none.
+fn join_single(fields: &mut Map<String, Value>) {
+    let all = fields.get_mut("allOf").and_then(Value::as_array_mut);
+    let single = all.filter(|all| all.len() == 1).and_then(Vec::pop);
+    let Some(Value::Object(single)) = single else { return };
+    fields.remove("allOf");
+    for (name, value) in single {
+        fields.entry(name).or_insert(value);
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +144,27 @@ mod tests {
             "type": "object", "x-kubernetes-preserve-unknown-fields": true,
             "properties": {"kind": {"type": "string"}}, "x-kubernetes-group-version-kind": kind,
         });
-        simplify_definition(&mut schema);
+        simplify_definition("io.x.v1.X", &mut schema);
         assert_eq!(schema, json!({"type": "object", "x-kubernetes-group-version-kind": kind}));
+    }
+
+    #[test]
+    fn a_reference_is_no_alternative_and_what_has_alternatives_says_nothing() {
+        let check = |mut schema: Value, expected: Value| {
+            simplify(&mut schema);
+            assert_eq!(schema, expected);
+        };
+        let reference = json!({"$ref": "#/definitions/X"});
+        check(
+            json!({"properties": {"a": {"description": "An a.", "allOf": [reference]}}}),
+            json!({"properties": {"a": {"description": "An a.", "$ref": "#/definitions/X"}}}),
+        );
+        check(
+            json!({"description": "Ours.", "allOf": [{"description": "Theirs.", "type": "string"}]}),
+            json!({"description": "Ours.", "type": "string"}),
+        );
+        let two = json!({"allOf": [reference, {"minimum": 1}]});
+        check(two.clone(), two);
+        check(json!({"anyOf": [reference, {"type": "boolean"}]}), json!({}));
     }
 }

@@ -5,21 +5,25 @@ use serde::Deserializer;
 use serde_json::Value;
 
 use super::{
-    fields::{Misfit, Written, message, put_whole},
+    fields::{Misfit, Written, message},
     schema::{MESSAGES, Message, message_of},
-    wire::{MAGIC, put_bytes, put_length, put_nested},
+    wire::{MAGIC, put_bytes, put_length, put_nested, put_whole},
 };
 
-/// The fields of a `runtime.Unknown`, of its type, and of a list.
+/// The fields of a `runtime.Unknown`, and of its type.
 const TYPE_META: u64 = 1;
 const RAW: u64 = 2;
 const CONTENT_ENCODING: u64 = 3;
 const CONTENT_TYPE: u64 = 4;
-const LIST_METADATA: u64 = 1;
-const LIST_ITEMS: u64 = 2;
 
 /// The length that comes before an event.
 const FRAME_HEAD: usize = 4;
+
+/// The numbers of a list's metadata and of its items, which come in this order whatever they are. Lists of metadata had
+/// none of their own at first (Kubernetes: `apimachinery/pkg/apis/meta/v1beta1/types.go`).
+fn list_fields(api_version: &str) -> (u64, u64) {
+    if api_version == "meta.k8s.io/v1beta1" { (2, 1) } else { (1, 2) }
+}
 
 /// An object, or a list, in its envelope.
 pub(crate) fn encode(object: &Value) -> Result<Vec<u8>, Misfit> {
@@ -70,14 +74,14 @@ impl<'a> List<'a> {
     /// An item, as it is among the others.
     pub(crate) fn item<'de>(&self, object: impl Deserializer<'de>) -> Result<Bytes, Misfit> {
         let mut out = Vec::new();
-        put_item(&mut out, self.item, object)?;
+        put_item(&mut out, self.api_version, self.item, object)?;
         Ok(out.into())
     }
 
     /// The pieces of the list.
     pub(crate) fn pieces(&self, items: Vec<Bytes>) -> Result<Vec<Bytes>, Misfit> {
         let mut metadata = Vec::new();
-        put_list_metadata(&mut metadata, self.metadata)?;
+        put_list_metadata(&mut metadata, self.api_version, self.metadata)?;
         let length = metadata.len() + items.iter().map(Bytes::len).sum::<usize>();
         let mut head = begin(self.api_version, &self.kind);
         put_length(&mut head, RAW, length);
@@ -120,19 +124,22 @@ fn list(out: &mut Vec<u8>, api_version: &str, kind: &str, object: &Value) -> Wri
     let (Some(item), Some(items)) = (item, object["items"].as_array()) else {
         return Err(Misfit::of(format!("{api_version} {kind}")));
     };
-    put_list_metadata(out, &object["metadata"])?;
-    items.iter().try_for_each(|object| put_item(out, item, object))
+    put_list_metadata(out, api_version, &object["metadata"])?;
+    items.iter().try_for_each(|object| put_item(out, api_version, item, object))
 }
 
-fn put_list_metadata(out: &mut Vec<u8>, metadata: &Value) -> Written {
+fn put_list_metadata(out: &mut Vec<u8>, api_version: &str, metadata: &Value) -> Written {
     let known = MESSAGES.named("meta/v1.ListMeta").ok_or_else(|| Misfit::of("a list"))?;
-    put_nested(out, LIST_METADATA, |out| message(out, known, metadata))
+    let (number, _) = list_fields(api_version);
+    put_nested(out, number, |out| message(out, known, metadata))
 }
 
 fn put_item<'de>(
     out: &mut Vec<u8>,
+    api_version: &str,
     item: &'static Message,
     object: impl Deserializer<'de>,
 ) -> Written {
-    put_nested(out, LIST_ITEMS, |out| message(out, item, object))
+    let (_, number) = list_fields(api_version);
+    put_nested(out, number, |out| message(out, item, object))
 }

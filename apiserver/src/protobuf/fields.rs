@@ -2,7 +2,7 @@
 //! and then they are put in the order of their numbers. What is no pointer in Go is written even if it is zero, and maps are
 //! in the order of their keys.
 
-use std::{cell::RefCell, convert::Infallible, fmt, iter::Peekable};
+use std::{cell::RefCell, fmt, iter::Peekable};
 
 use api_machinery::{ApiError, duration};
 use api_types::jiff::Timestamp;
@@ -15,7 +15,7 @@ use serde_json::{Number, value::RawValue};
 
 use super::{
     schema::{Field, MESSAGES, Message, Shape, Type},
-    wire::{put_bytes, put_fixed64, put_nested, put_varint},
+    wire::{put_bytes, put_fixed64, put_nested, put_varint, put_whole},
 };
 
 /// What a value has that its kind's message can't have.
@@ -236,14 +236,6 @@ fn put_zero(out: &mut Vec<u8>, number: u64, type_: Type) {
         Type::Time | Type::MicroTime | Type::Raw | Type::Texts => put_bytes(out, number, b""),
         Type::Message(at) => put_whole(out, number, |out| put_zeros(out, &MESSAGES.all[at])),
     }
-}
-
-/// A nested message that can't fail.
-pub(super) fn put_whole(out: &mut Vec<u8>, number: u64, write: impl FnOnce(&mut Vec<u8>)) {
-    let Ok(()) = put_nested::<Infallible>(out, number, |out| {
-        write(out);
-        Ok(())
-    });
 }
 
 /// Writes the value of a field as it is visited.

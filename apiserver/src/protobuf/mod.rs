@@ -12,7 +12,7 @@ mod decode;
 mod encode;
 mod fields;
 mod schema;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use self::{
     decode::decode,

@@ -1,5 +1,7 @@
 //! Protobuf's encoding: numbered fields of four wire types, read and written.
 
+use std::convert::Infallible;
+
 /// What an object in this encoding begins with.
 pub(super) const MAGIC: &[u8] = b"k8s\0";
 
@@ -96,17 +98,17 @@ fn seven_bits(value: u64) -> u8 {
     u8::try_from(value & 0x7f).unwrap_or_default()
 }
 
-pub(super) fn put_varint(out: &mut Vec<u8>, number: u64, value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, number: u64, value: u64) {
     key(out, number, 0);
     varint(out, value);
 }
 
-pub(super) fn put_fixed64(out: &mut Vec<u8>, number: u64, bits: u64) {
+pub(crate) fn put_fixed64(out: &mut Vec<u8>, number: u64, bits: u64) {
     key(out, number, 1);
     out.extend_from_slice(&bits.to_le_bytes());
 }
 
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     put_length(out, number, bytes.len());
     out.extend_from_slice(bytes);
 }
@@ -136,4 +138,12 @@ pub(super) fn put_nested<E>(
         drop(out.splice(start..=start, longer));
     }
     Ok(())
+}
+
+/// A nested message that can't fail.
+pub(crate) fn put_whole(out: &mut Vec<u8>, number: u64, write: impl FnOnce(&mut Vec<u8>)) {
+    let Ok(()) = put_nested::<Infallible>(out, number, |out| {
+        write(out);
+        Ok(())
+    });
 }

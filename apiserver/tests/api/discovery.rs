@@ -78,19 +78,6 @@ async fn discovery_comes_in_one_document_too() {
 }
 
 #[tokio::test]
-async fn an_old_kubectl_gets_the_open_api_form_it_insists_on() {
-    let api = Api::start().await;
-    let form = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    let answer = api.send("GET", "/openapi/v2", (JSON, form), "").await;
-    assert_eq!(
-        (answer.code, answer.headers["content-type"].as_bytes().contains(&b'@')),
-        (200, false)
-    );
-    let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(answer.text, format!("\n\x032.0\x12\x10\n\x07minik8s\x12\x05{version}"));
-}
-
-#[tokio::test]
 async fn a_patch_is_documented_to_take_field_validation() {
     let api = Api::start().await;
     let document = api.get("/openapi/v3/api/v1").await.ok();

@@ -216,7 +216,13 @@ impl Api {
 
     /// Opens a watch.
     pub(crate) async fn watch(&self, path: &str) -> Events {
-        let request = Request::get(path).header(header::ACCEPT, JSON).body(Body::empty()).unwrap();
+        self.watch_in(path, JSON).await
+    }
+
+    /// The same, of objects in a form.
+    pub(crate) async fn watch_in(&self, path: &str, accept: &str) -> Events {
+        let request = Request::get(path).header(header::ACCEPT, accept);
+        let request = request.body(Body::empty()).unwrap();
         let response = self.request(request).await;
         assert_eq!(response.status(), StatusCode::OK);
         Events { stream: response.into_body().into_data_stream(), read: BytesMut::new() }

@@ -160,6 +160,39 @@ async fn a_table_has_columns_and_rows() {
     assert!(none["rows"][0].get("object").is_none());
 }
 
+#[tokio::test]
+async fn tables_and_metadata_come_in_the_version_of_before() {
+    let api = Api::start().await;
+    api.config_map("a", json!({})).await;
+    let a = format!("{CONFIG_MAPS}/a");
+    let get = async |path: &str, form: &str, version: &str| {
+        let accept = format!("application/json;as={form};v={version};g=meta.k8s.io");
+        api.send("GET", path, (JSON, &accept), "").await.ok()
+    };
+    let beta = json!("meta.k8s.io/v1beta1");
+    for path in [CONFIG_MAPS, &a] {
+        let table = get(path, "Table", "v1beta1").await;
+        assert_eq!([&table["kind"], &table["apiVersion"]], [&json!("Table"), &beta]);
+        let row = &table["rows"][0];
+        assert_eq!([&row["cells"][0], &row["object"]["apiVersion"]], [&json!("a"), &beta]);
+        assert!(!table["columnDefinitions"].as_array().unwrap().is_empty());
+    }
+    let list = get(CONFIG_MAPS, "PartialObjectMetadataList", "v1beta1").await;
+    let one = get(&a, "PartialObjectMetadata", "v1beta1").await;
+    assert_eq!([&list["apiVersion"], &list["items"][0]], [&beta, &one]);
+    let mut same = get(&a, "PartialObjectMetadata", "v1").await;
+    assert_eq!(same["apiVersion"], "meta.k8s.io/v1");
+    same["apiVersion"] = beta;
+    assert_eq!(same, one);
+    let mut events = api.watch_in(&format!("{CONFIG_MAPS}?watch=true"), TABLE_BETA).await;
+    let event = events.next().await.unwrap();
+    assert_eq!(event["object"]["apiVersion"], "meta.k8s.io/v1beta1");
+    assert_eq!(event["object"]["rows"][0]["object"]["apiVersion"], "meta.k8s.io/v1beta1");
+    assert_eq!(event["object"]["rows"][0]["cells"][0], "a");
+}
+
+const TABLE_BETA: &str = "application/json;as=Table;v=v1beta1;g=meta.k8s.io";
+
 /// More than is sent at once.
 const MANY: usize = 300;
 

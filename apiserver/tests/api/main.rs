@@ -35,6 +35,7 @@ mod namespaces;
 mod nodes;
 mod oidc;
 mod openapi;
+mod openapi_protobuf;
 mod outages;
 mod parameters;
 mod patching;

@@ -66,6 +66,13 @@ struct List {
     items: Vec<Object>,
 }
 
+/// One of `meta.k8s.io/v1beta1`, whose fields have other numbers.
+#[derive(Clone, PartialEq, Message)]
+struct OlderList {
+    #[prost(message, repeated, tag = "1")]
+    items: Vec<Object>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct WatchEvent {
     #[prost(string, tag = "1")]
@@ -192,6 +199,11 @@ async fn lists_are_put_together_in_protobuf_and_in_cbor() {
         let names: Vec<_> = list.items.iter().map(|item| &*item.metadata.name).collect();
         assert_eq!((&*kind, names), (expected, vec!["a", "b"]));
     }
+    let older = METADATA.replace("v=v1", "v=v1beta1");
+    let (kind, list): (_, OlderList) = get(&api, CONFIG_MAPS, &older).await.message();
+    let names: Vec<_> = list.items.iter().map(|item| &*item.metadata.name).collect();
+    let expected = "meta.k8s.io/v1beta1 PartialObjectMetadataList";
+    assert_eq!((&*kind, names), (expected, vec!["a", "b"]));
     let cbor = get(&api, CONFIG_MAPS, CBOR).await;
     assert_eq!((cbor.code, cbor.type_()), (200, CBOR));
     assert!(cbor.body.starts_with(b"\xd9\xd9\xf7\xa4\x44kind\x4dConfigMapList"));

@@ -150,6 +150,25 @@ func discover(_ context.Context, t *tour) error {
 	if !strings.Contains(string(document), "io.k8s.api.apps.v1.Deployment") {
 		return fmt.Errorf("OpenAPI v3 of apps/v1 does not know Deployments")
 	}
-	_, err = client.OpenAPISchema()
-	return err
+	return findsDeployments(client)
+}
+
+// findsDeployments looks for their kind in OpenAPI v2, which comes in protobuf.
+func findsDeployments(client discovery.OpenAPISchemaInterface) error {
+	document, err := client.OpenAPISchema()
+	if err != nil {
+		return err
+	}
+	for _, definition := range document.GetDefinitions().GetAdditionalProperties() {
+		if definition.GetName() != "io.k8s.api.apps.v1.Deployment" {
+			continue
+		}
+		for _, extension := range definition.GetValue().GetVendorExtension() {
+			if extension.GetName() == "x-kubernetes-group-version-kind" {
+				kind := "- group: apps\n  kind: Deployment\n  version: v1\n"
+				return expect("the kind", extension.GetValue().GetYaml(), kind)
+			}
+		}
+	}
+	return fmt.Errorf("OpenAPI v2 does not know the kind of Deployments")
 }

@@ -43,7 +43,7 @@ var steps = []step{
 	{"server-side apply: extract, conflict, force", apply},
 	{"RetryWatcher: goes on over the ends of watches", retryWatcher},
 	{"events: recorded and counted", events},
-	{"discovery: aggregated, RESTMapper, OpenAPI v3", discover},
+	{"discovery: aggregated, RESTMapper, OpenAPI v3 and v2", discover},
 	{"leader election: lease, release, take-over", leaderElection},
 }
 
