@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::pods;
 use crate::{
-    ResourceDef, SelectorPath, Strategy, Subresource, cells, kinds::core::pod::template, resource,
-    rules,
+    Exists, ResourceDef, SelectorPath, Strategy, Subresource, cells, kinds::core::pod::template,
+    resource, rules,
 };
 
 pub(crate) fn definition() -> ResourceDef {
@@ -83,6 +83,15 @@ impl Strategy<ReplicationController> for ReplicationControllerStrategy {
     fn validate(&self, rc: &ReplicationController, errors: &mut FieldErrors) {
         let none = ReplicationControllerSpec::default();
         validate_spec(rc.spec.as_ref().unwrap_or(&none), &FieldPath::new("spec"), errors);
+    }
+
+    fn warnings(
+        &self,
+        new: &ReplicationController,
+        old: Option<&ReplicationController>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        pods::warnings(new, old, new.spec.as_ref().and_then(|spec| spec.template.as_ref()))
     }
 
     fn fields(&self, rc: &ReplicationController) -> Vec<(&'static str, String)> {

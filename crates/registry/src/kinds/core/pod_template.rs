@@ -4,8 +4,8 @@ use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{Container, PodTemplate};
 use serde_json::json;
 
-use super::pod::template;
-use crate::{ResourceDef, Strategy, cells, resource, rules::text};
+use super::pod::{template, warnings};
+use crate::{Exists, ResourceDef, Strategy, cells, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<PodTemplate, _>(PodTemplateStrategy)
@@ -39,5 +39,18 @@ impl Strategy<PodTemplate> for PodTemplateStrategy {
             Some(pod) => template::validate(pod, &path, errors),
             None => errors.required(&path.child("spec").child("containers"), ""),
         }
+    }
+
+    fn warnings(
+        &self,
+        new: &PodTemplate,
+        old: Option<&PodTemplate>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let (mut warnings, before) = (Vec::new(), old.and_then(|old| old.template.as_ref()));
+        if let Some(template) = new.template.as_ref().filter(|now| Some(*now) != before) {
+            warnings::template(template, &FieldPath::new("template"), &mut warnings);
+        }
+        warnings
     }
 }
