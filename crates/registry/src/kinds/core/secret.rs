@@ -2,11 +2,12 @@
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{ByteString, api::core::v1::Secret};
+use certificates::fault_of_pair;
 use serde_json::json;
 
 use super::config_map::{MAX_SIZE, stays_immutable};
 use crate::{
-    ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy, resource,
     rules::{self, text},
 };
 
@@ -17,9 +18,13 @@ pub(crate) fn definition() -> ResourceDef {
         .build()
 }
 
+const TLS: &str = "kubernetes.io/tls";
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
+
 /// The keys that a Secret of a type must have. Of `basic-auth`'s one is enough.
 const REQUIRED: [(&str, &[&str]); 4] = [
-    ("kubernetes.io/tls", &["tls.crt", "tls.key"]),
+    (TLS, &[CERTIFICATE, KEY]),
     ("kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]),
     ("kubernetes.io/dockercfg", &[".dockercfg"]),
     ("kubernetes.io/ssh-auth", &["ssh-privatekey"]),
@@ -64,6 +69,15 @@ impl Strategy<Secret> for SecretStrategy {
         rules::immutable(&new.type_, &old.type_, shown, &FieldPath::new("type"), errors);
         let changed = [("data", new.data != old.data)];
         stays_immutable(old.immutable, new.immutable, &changed, errors);
+    }
+
+    fn warnings(&self, secret: &Secret, _: Option<&Secret>, _: &Exists<'_>) -> Vec<String> {
+        if text(secret.type_.as_ref()) != TLS {
+            return Vec::new();
+        }
+        let data = |key| secret.data.as_ref().and_then(|all| all.get(key));
+        let bytes = |key| data(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();
+        fault_of_pair(bytes(CERTIFICATE), bytes(KEY)).into_iter().collect()
     }
 
     fn fields(&self, secret: &Secret) -> Vec<(&'static str, String)> {
