@@ -52,6 +52,7 @@ mod token_webhook;
 mod tokens;
 mod upkeep;
 mod usage;
+mod warnings;
 mod watching;
 mod webhooks;
 mod websockets;

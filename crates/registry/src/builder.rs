@@ -31,6 +31,7 @@ pub struct Builder<K, S> {
     is_computed: bool,
     conversion: Option<Box<dyn Conversion>>,
     collection: Option<&'static str>,
+    deprecation: Option<&'static str>,
     strategy: S,
     kind: PhantomData<fn() -> K>,
 }
@@ -60,6 +61,7 @@ where
         is_computed: false,
         conversion: None,
         collection: None,
+        deprecation: None,
         strategy,
         kind: PhantomData,
     }
@@ -137,6 +139,12 @@ where
         self
     }
 
+    /// A version that is not to be used any more, and what whoever asks for it is told.
+    pub fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecation = Some(warning);
+        self
+    }
+
     /// A path below the objects.
     pub fn subresource(mut self, subresource: Subresource) -> Self {
         self.subresources.push(subresource);
@@ -206,7 +214,7 @@ where
             is_computed: this.is_computed,
             is_served: true,
             shapes: OnceLock::new(),
-            deprecation_warning: None,
+            deprecation_warning: this.deprecation.map(str::to_owned),
             webhook: None,
             conversion: this.conversion,
             kind: Box::new(kind),
