@@ -48,10 +48,9 @@ pub(super) async fn apply(
     let (at, wanted) = (call.address()?, &wanted);
     let attempt = |old: Stored| async move {
         let mut given = wanted(&old)?;
-        given.warnings.extend(super::warnings::of(objects, call, &given.object).await);
         check_version(at, &old, given.object.metadata())?;
         let warnings = std::mem::take(&mut given.warnings);
-        attempt(path, call, at, &old, given).await.map(|json| (json, warnings))
+        attempt((path, objects), call, at, &old, given).await.map(|json| (json, warnings))
     };
     let (json, warnings) = path.storage.compare_and_swap(at, attempt).await?;
     let mut response =
@@ -69,7 +68,7 @@ fn written_response(call: &Call, json: Bytes) -> Result<Response, ApiError> {
 }
 
 async fn attempt(
-    path: WritePath<'_>,
+    (path, objects): (WritePath<'_>, Objects<'_>),
     call: &Call,
     at: Address<'_>,
     old: &Stored,
@@ -87,6 +86,7 @@ async fn attempt(
         let mut scaled = scaled(at.def, &old.object, &given)?;
         let changed = scaled.as_mut().unwrap_or(&mut given);
         at.def.before_update(part, changed, &before)?;
+        super::warnings::tell(objects, call, part, changed, Some(&before)).await;
         managed_fields::track(call, old, managers.as_ref(), changed)?;
         path.admission.validate(&attributes, Some(&given)).await?;
         let mut object = scaled.unwrap_or(given);

@@ -3,7 +3,7 @@
 use api_machinery::{ApiError, managed_fields::Managers};
 use bytes::Bytes;
 use http::StatusCode;
-use registry::{AnyObject, Subresource};
+use registry::{AnyObject, Part, Subresource};
 
 use super::managed_fields;
 use crate::{
@@ -51,13 +51,8 @@ fn names_no_version(object: &AnyObject) -> Result<(), ApiError> {
 }
 
 /// Creates this object.
-pub(super) async fn store(
-    state: &State,
-    call: &Call,
-    mut given: Given,
-) -> Result<Response, ApiError> {
+pub(super) async fn store(state: &State, call: &Call, given: Given) -> Result<Response, ApiError> {
     check_stays(state, call)?;
-    given.warnings.extend(super::warnings::of(state.objects(), call, &given.object).await);
     let Given { object, warnings, managers } = given;
     let stored = match name(&object).is_empty() {
         true => insert_under_some_name(state, call, &object).await?,
@@ -119,6 +114,7 @@ async fn insert(
     let admitted = path.admission.mutate(path.storage, &attributes, Some(&mut object)).await?;
     let stored = async {
         def.before_create(&mut object, &context)?;
+        super::warnings::tell(state.objects(), call, Part::Main, &object, None).await;
         // Whom admission has asked may have said it in its own way.
         let managed_fields = object.take_managed_fields();
         object.set_managed_fields(managed_fields);

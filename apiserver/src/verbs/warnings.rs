@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use registry::AnyObject;
+use registry::{AnyObject, Part};
 use tokio::time::timeout;
 
 use crate::{call::Call, objects::Objects};
@@ -10,22 +10,31 @@ use crate::{call::Call, objects::Objects};
 /// How long a request waits for what may only be a text.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What the kind says of the object as it was brought. What else there is, is looked up in the cache; what that does
-/// not know is looked for again once it has all that was written before the call.
-pub(super) async fn of(objects: Objects<'_>, call: &Call, object: &AnyObject) -> Vec<String> {
-    if call.info.subresource.is_some() {
-        return Vec::new();
+/// Tells the sender what the kind says of this part of the object, which has no faults; `old` is what it was before. What
+/// else there is, is looked up in the cache; what that does not know is looked for again once it has all that was written
+/// before the call.
+pub(super) async fn tell(
+    objects: Objects<'_>,
+    call: &Call,
+    part: Part,
+    new: &AnyObject,
+    old: Option<&AnyObject>,
+) {
+    let (mut warnings, missed) = by_the_cache(objects, call, part, new, old);
+    if missed && matches!(timeout(PATIENCE, objects.storage.cache().catch_up()).await, Ok(Ok(_))) {
+        warnings = by_the_cache(objects, call, part, new, old).0;
     }
-    let (warnings, missed) = by_the_cache(objects, call, object);
-    let caught_up = timeout(PATIENCE, objects.storage.cache().catch_up());
-    if missed && matches!(caught_up.await, Ok(Ok(_))) {
-        return by_the_cache(objects, call, object).0;
-    }
-    warnings
+    warnings.into_iter().for_each(|warning| call.feedback.warn(warning));
 }
 
 /// The warnings, and whether something was looked for that is not in the cache.
-fn by_the_cache(objects: Objects<'_>, call: &Call, object: &AnyObject) -> (Vec<String>, bool) {
+fn by_the_cache(
+    objects: Objects<'_>,
+    call: &Call,
+    part: Part,
+    new: &AnyObject,
+    old: Option<&AnyObject>,
+) -> (Vec<String>, bool) {
     let missed = Cell::new(false);
     let exists = |[group, version, plural]: [&str; 3], name: &str| {
         let catalogue = objects.catalogue.load();
@@ -35,5 +44,5 @@ fn by_the_cache(objects: Objects<'_>, call: &Call, object: &AnyObject) -> (Vec<S
         missed.set(missed.get() || !found);
         found
     };
-    (call.info.def.warnings(object, &exists), missed.get())
+    (call.info.def.warnings(part, new, old, &exists), missed.get())
 }

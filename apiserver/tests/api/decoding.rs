@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::{
     faulty::{Fate, Op},
-    harness::{Answer, Api, CONFIG_MAPS, JSON, PODS, pod, version},
+    harness::{Api, CONFIG_MAPS, JSON, PODS, pod, version, warnings},
 };
 
 const YAML: (&str, &str) = ("application/yaml", JSON);
@@ -52,11 +52,6 @@ spec:
     );
     let broken = api.send("POST", PODS, YAML, "a: 1\nb: [\n").await.fails(400, "BadRequest");
     assert!(broken.contains("error converting YAML to JSON: yaml: line "), "{broken}");
-}
-
-fn warnings(answer: &Answer) -> Vec<String> {
-    let all = answer.headers.get_all("warning").iter();
-    all.map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap()).collect()
 }
 
 const TWICE: &str =

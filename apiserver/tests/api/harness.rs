@@ -249,6 +249,12 @@ pub(crate) fn pod(name: &str) -> Value {
     })
 }
 
+/// What is told beside an answer.
+pub(crate) fn warnings(answer: &Answer) -> Vec<String> {
+    let all = answer.headers.get_all("warning").iter();
+    all.map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap()).collect()
+}
+
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// The events of a watch.

@@ -55,6 +55,7 @@ mod token_webhook;
 mod tokens;
 mod upkeep;
 mod usage;
+mod warnings;
 mod watching;
 mod webhooks;
 mod websockets;

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod key;
+mod key_pair;
 pub mod kubelet;
 mod request;
 mod signer;
@@ -10,6 +11,7 @@ mod usage;
 
 pub use certificate::{Validity, are_certificates, is_signed_by, names, public_key_hash, validity};
 pub use key::{KeyError, new_key, new_request};
+pub use key_pair::fault_of_pair;
 pub use request::{ParseError, Request};
 pub use signer::{SignError, Signer};
 pub use usage::USAGES;

@@ -35,6 +35,7 @@ pub struct Builder<K, S> {
     is_shown_when_deleted: bool,
     conversion: Option<Box<dyn Conversion>>,
     collection: Option<&'static str>,
+    deprecation: Option<&'static str>,
     strategy: S,
     kind: PhantomData<fn() -> K>,
 }
@@ -68,6 +69,7 @@ where
         is_shown_when_deleted: false,
         conversion: None,
         collection: None,
+        deprecation: None,
         strategy,
         kind: PhantomData,
     }
@@ -177,6 +179,12 @@ where
         self
     }
 
+    /// A version that is not to be used any more, and what whoever asks for it is told.
+    pub fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecation = Some(warning);
+        self
+    }
+
     /// A path below the objects.
     pub fn subresource(mut self, subresource: Subresource) -> Self {
         self.subresources.push(subresource);
@@ -249,7 +257,7 @@ where
             is_shown_when_deleted: this.is_shown_when_deleted,
             is_served: true,
             shapes: OnceLock::new(),
-            deprecation_warning: None,
+            deprecation_warning: this.deprecation.map(str::to_owned),
             webhook: None,
             conversion: this.conversion,
             kind: Box::new(kind),

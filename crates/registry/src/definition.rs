@@ -232,10 +232,17 @@ impl ResourceDef {
         }
     }
 
-    /// What whoever brings the object is to be told though it is taken.
+    /// What whoever brings this part of the object, as it is going to be stored, is to be told though it is taken; `old` is
+    /// what it was before (Kubernetes: `WarningsOnCreate`, `WarningsOnUpdate`).
     #[must_use]
-    pub fn warnings(&self, object: &AnyObject, exists: &Exists<'_>) -> Vec<String> {
-        self.kind.warnings(object, exists)
+    pub fn warnings(
+        &self,
+        part: Part,
+        new: &AnyObject,
+        old: Option<&AnyObject>,
+        exists: &Exists<'_>,
+    ) -> Vec<String> {
+        self.kind.warnings(part, new, old, exists)
     }
 
     /// What field selectors see of the object, in the order of `fields`.

@@ -80,8 +80,14 @@ pub(crate) trait ErasedKind: fmt::Debug + Send + Sync {
         context: &Context,
     ) -> Result<(), Fault>;
     fn before_update(&self, part: Part, new: &mut AnyObject, old: &AnyObject) -> Result<(), Fault>;
-    /// What is to be told of the object though it is taken.
-    fn warnings(&self, _object: &AnyObject, _exists: &Exists<'_>) -> Vec<String> {
+    /// What is to be told of this part of the object though it is taken; `old` is what it was before.
+    fn warnings(
+        &self,
+        _part: Part,
+        _new: &AnyObject,
+        _old: Option<&AnyObject>,
+        _exists: &Exists<'_>,
+    ) -> Vec<String> {
         Vec::new()
     }
     /// Makes the object what it is while it is being deleted.
@@ -289,8 +295,20 @@ impl<K: Object, S: Strategy<K>> ErasedKind for Typed<K, S> {
         Ok(())
     }
 
-    fn warnings(&self, object: &AnyObject, exists: &Exists<'_>) -> Vec<String> {
-        self.strategy.warnings(own(object), exists)
+    fn warnings(
+        &self,
+        part: Part,
+        new: &AnyObject,
+        old: Option<&AnyObject>,
+        exists: &Exists<'_>,
+    ) -> Vec<String> {
+        match part {
+            Part::Main => self.strategy.warnings(own(new), old.map(own), exists),
+            Part::Status => self.strategy.status_warnings(own(new)),
+            Part::Finalizers | Part::Approval | Part::EphemeralContainers | Part::Size => {
+                Vec::new()
+            }
+        }
     }
 
     fn prepare_delete(&self, object: &mut AnyObject) {

@@ -1,5 +1,6 @@
 //! The catalogue: every kind the API serves, as data plus a strategy. Pure: no I/O, no HTTP, no clock.
 
+mod addresses;
 mod any_object;
 mod builder;
 mod cells;
@@ -22,6 +23,7 @@ mod rules;
 pub mod scale;
 mod signer_name;
 mod strategy;
+mod warnings;
 
 pub use any_object::AnyObject;
 pub use builder::{Builder, resource};

@@ -74,8 +74,14 @@ pub trait Strategy<K>: Send + Sync + 'static {
     /// The faults of a change by the subresource `resize`.
     fn validate_resize(&self, _new: &K, _old: &K, _errors: &mut FieldErrors) {}
 
-    /// What whoever brings an object is to be told though it is taken, e.g. that it names something that is not there.
-    fn warnings(&self, _object: &K, _exists: &Exists<'_>) -> Vec<String> {
+    /// What whoever brings an object is to be told though it is taken, e.g. that it names something that is not there;
+    /// `old` is what it was before.
+    fn warnings(&self, _new: &K, _old: Option<&K>, _exists: &Exists<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The same of whoever brings its status.
+    fn status_warnings(&self, _object: &K) -> Vec<String> {
         Vec::new()
     }
 

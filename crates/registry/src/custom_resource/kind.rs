@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     columns::Cell,
-    extensions,
+    extensions, finalizers,
     object::Unstructured,
     rules::Rules,
     structural_schema::{self, LARGEST},
@@ -20,6 +20,7 @@ use crate::{
     description::Scope,
     erased::{Decoded, ErasedKind, Fault, Part, schema_of},
     metadata,
+    strategy::Exists,
 };
 
 /// Faults for which rules can't be looked at.
@@ -185,6 +186,19 @@ impl ErasedKind for CustomKind {
             metadata::bump_generation(&mut new.metadata);
         }
         Ok(())
+    }
+
+    fn warnings(
+        &self,
+        part: Part,
+        new: &AnyObject,
+        old: Option<&AnyObject>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        match part {
+            Part::Main => finalizers::warnings(new.metadata(), old.map(AnyObject::metadata)),
+            _ => Vec::new(),
+        }
     }
 
     fn prepare_delete(&self, _: &mut AnyObject) {}

@@ -4,6 +4,7 @@
 mod acceptance;
 mod columns;
 mod extensions;
+mod finalizers;
 mod formats;
 mod kind;
 mod object;

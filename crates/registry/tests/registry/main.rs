@@ -34,6 +34,7 @@ mod session_affinity;
 mod stateful_sets;
 mod storage;
 mod tables;
+mod warnings;
 mod webhooks;
 
 use std::{fs, path::Path};

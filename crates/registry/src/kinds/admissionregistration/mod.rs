@@ -7,4 +7,5 @@ mod match_resources;
 pub(super) mod policy;
 pub(super) mod policy_binding;
 mod rule;
+mod static_name;
 pub(super) mod webhook;

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::{
     composition::{self, Composition},
     expression::{self, Given},
-    match_resources,
+    match_resources, static_name,
 };
 use crate::{
-    ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy, resource,
     rules::{self, text},
 };
 
@@ -78,6 +78,15 @@ impl Strategy<ValidatingAdmissionPolicy> for Validating {
         if let Some(spec) = &policy.spec {
             validating_spec(text(policy.metadata.name.as_ref()), spec, errors);
         }
+    }
+
+    fn warnings(
+        &self,
+        it: &ValidatingAdmissionPolicy,
+        _: Option<&ValidatingAdmissionPolicy>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        static_name::warnings(&it.metadata)
     }
 }
 
@@ -187,6 +196,15 @@ impl Strategy<MutatingAdmissionPolicy> for Mutating {
         if let Some(spec) = &policy.spec {
             mutating_spec(spec, errors);
         }
+    }
+
+    fn warnings(
+        &self,
+        it: &MutatingAdmissionPolicy,
+        _: Option<&MutatingAdmissionPolicy>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        static_name::warnings(&it.metadata)
     }
 }
 

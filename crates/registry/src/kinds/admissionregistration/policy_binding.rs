@@ -8,9 +8,9 @@ use api_types::api::admissionregistration::v1::{
 };
 use serde_json::{Value, json};
 
-use super::match_resources;
+use super::{match_resources, static_name};
 use crate::{
-    ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy, resource,
     rules::{self, text},
 };
 
@@ -77,6 +77,15 @@ impl Strategy<ValidatingAdmissionPolicyBinding> for Validating {
         }
         actions(&spec.validation_actions, &path.child("validationActions"), errors);
     }
+
+    fn warnings(
+        &self,
+        it: &ValidatingAdmissionPolicyBinding,
+        _: Option<&ValidatingAdmissionPolicyBinding>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        static_name::warnings(&it.metadata)
+    }
 }
 
 fn actions(given: &[String], path: &FieldPath, errors: &mut FieldErrors) {
@@ -116,5 +125,14 @@ impl Strategy<MutatingAdmissionPolicyBinding> for Mutating {
             match_resources::validate(resources, &path, errors);
             match_resources::changes_alone(Some(resources), &path, errors);
         }
+    }
+
+    fn warnings(
+        &self,
+        it: &MutatingAdmissionPolicyBinding,
+        _: Option<&MutatingAdmissionPolicyBinding>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        static_name::warnings(&it.metadata)
     }
 }

@@ -13,8 +13,8 @@ use api_types::{
 };
 use serde_json::json;
 
-use super::{client_config, expression, rule};
-use crate::{ResourceDef, Strategy, label_selector, resource, rules};
+use super::{client_config, expression, rule, static_name};
+use crate::{Exists, ResourceDef, Strategy, label_selector, resource, rules};
 
 const FAILURE_POLICIES: [&str; 2] = ["Fail", "Ignore"];
 const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
@@ -68,6 +68,15 @@ impl Strategy<MutatingWebhookConfiguration> for Mutating {
             rules::one_of(hook.reinvocation_policy.as_ref(), &REINVOCATION_POLICIES, &path, errors);
         }
     }
+
+    fn warnings(
+        &self,
+        it: &MutatingWebhookConfiguration,
+        _: Option<&MutatingWebhookConfiguration>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        static_name::warnings(&it.metadata)
+    }
 }
 
 struct Validating;
@@ -79,6 +88,15 @@ impl Strategy<ValidatingWebhookConfiguration> for Validating {
 
     fn validate(&self, it: &ValidatingWebhookConfiguration, errors: &mut FieldErrors) {
         validate(it.webhooks.as_deref().unwrap_or_default(), errors);
+    }
+
+    fn warnings(
+        &self,
+        it: &ValidatingWebhookConfiguration,
+        _: Option<&ValidatingWebhookConfiguration>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        static_name::warnings(&it.metadata)
     }
 }
 

@@ -14,7 +14,11 @@ use api_types::{
 use serde_json::json;
 
 use super::pods;
-use crate::{ResourceDef, Strategy, cells, kinds::core::pod::template, resource, rules};
+use crate::{
+    Exists, ResourceDef, Strategy, cells,
+    kinds::core::pod::{template, warnings},
+    resource, rules,
+};
 
 const ROLLING: &str = "RollingUpdate";
 const ON_DELETE: &str = "OnDelete";
@@ -103,6 +107,16 @@ impl Strategy<DaemonSet> for DaemonSetStrategy {
         if before.is_some_and(|before| now < before) {
             errors.invalid(&path.child("collisionCount"), now, "cannot be decremented");
         }
+    }
+
+    fn warnings(&self, new: &DaemonSet, old: Option<&DaemonSet>, _: &Exists<'_>) -> Vec<String> {
+        let (mut warnings, path) = (Vec::new(), FieldPath::new("spec").child("template"));
+        let before = old.and_then(|old| old.spec.as_ref()).map(|spec| &spec.template);
+        let now = new.spec.as_ref().map(|spec| &spec.template);
+        if let Some(template) = now.filter(|_| now != before) {
+            warnings::template(template, &path, &mut warnings);
+        }
+        warnings
     }
 }
 

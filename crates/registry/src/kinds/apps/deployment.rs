@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::pods;
 use crate::{
-    ResourceDef, Strategy, Subresource, cells, kinds::core::pod::template, resource, rules,
+    Exists, ResourceDef, Strategy, Subresource, cells, kinds::core::pod::template, resource, rules,
 };
 
 const ROLLING: &str = "RollingUpdate";
@@ -103,6 +103,10 @@ impl Strategy<Deployment> for DeploymentStrategyOf {
         let shown = serde_json::to_value(&new.selector).unwrap_or_default();
         let path = FieldPath::new("spec").child("selector");
         rules::immutable(&new.selector, &old.selector, format_args!("{shown}"), &path, errors);
+    }
+
+    fn warnings(&self, new: &Deployment, old: Option<&Deployment>, _: &Exists<'_>) -> Vec<String> {
+        pods::warnings(new, old, new.spec.as_ref().map(|spec| &spec.template))
     }
 }
 

@@ -6,7 +6,12 @@ use api_types::{
     meta,
 };
 
-use crate::{kinds::core::pod::template, label_selector, rules};
+use crate::{
+    Object,
+    kinds::core::pod::{template, warnings},
+    label_selector, rules,
+    warnings::{has_new_generation, name_of_pods},
+};
 
 /// Something of each container, for a column.
 pub(crate) fn of_containers(
@@ -15,6 +20,22 @@ pub(crate) fn of_containers(
 ) -> String {
     let containers = template.spec.iter().flat_map(|spec| &spec.containers);
     containers.map(|container| rules::text(get(container))).collect::<Vec<_>>().join(",")
+}
+
+/// What is told of an object whose pods are called after it: of the name of a new one, and of a template that may be new.
+pub(super) fn warnings<K: Object>(
+    new: &K,
+    old: Option<&K>,
+    template: Option<&PodTemplateSpec>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if old.is_none() {
+        name_of_pods(new.metadata(), &mut warnings);
+    }
+    if let Some(template) = template.filter(|_| has_new_generation(new, old)) {
+        warnings::template(template, &FieldPath::new("spec").child("template"), &mut warnings);
+    }
+    warnings
 }
 
 /// The selector if it is one that selects something.

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::pods;
 use crate::{
-    ResourceDef, Strategy, Subresource, cells, kinds::core::pod::template, resource, rules,
+    Exists, ResourceDef, Strategy, Subresource, cells, kinds::core::pod::template, resource, rules,
 };
 
 pub(crate) fn definition() -> ResourceDef {
@@ -76,6 +76,10 @@ impl Strategy<ReplicaSet> for ReplicaSetStrategy {
         let shown = serde_json::to_value(&new.selector).unwrap_or_default();
         let path = FieldPath::new("spec").child("selector");
         rules::immutable(&new.selector, &old.selector, format_args!("{shown}"), &path, errors);
+    }
+
+    fn warnings(&self, new: &ReplicaSet, old: Option<&ReplicaSet>, _: &Exists<'_>) -> Vec<String> {
+        pods::warnings(new, old, new.spec.as_ref().and_then(|spec| spec.template.as_ref()))
     }
 
     fn fields(&self, set: &ReplicaSet) -> Vec<(&'static str, String)> {

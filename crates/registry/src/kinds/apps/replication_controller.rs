@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::pods;
 use crate::{
-    ResourceDef, SelectorPath, Strategy, Subresource, cells, kinds::core::pod::template, resource,
-    rules,
+    Exists, ResourceDef, SelectorPath, Strategy, Subresource, cells, kinds::core::pod::template,
+    resource, rules,
 };
 
 pub(crate) fn definition() -> ResourceDef {
@@ -89,6 +89,15 @@ impl Strategy<ReplicationController> for ReplicationControllerStrategy {
     /// Of its pods, too, what was taken before it was refused may stay.
     fn lasting(&self, _: &ReplicationController, old: &ReplicationController) -> FieldErrors {
         self.faults(old)
+    }
+
+    fn warnings(
+        &self,
+        new: &ReplicationController,
+        old: Option<&ReplicationController>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        pods::warnings(new, old, new.spec.as_ref().and_then(|spec| spec.template.as_ref()))
     }
 
     fn fields(&self, rc: &ReplicationController) -> Vec<(&'static str, String)> {

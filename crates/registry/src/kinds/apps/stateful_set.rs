@@ -15,8 +15,12 @@ use serde_json::json;
 use super::pods;
 use crate::{
     Exists, NameRule, ResourceDef, Strategy, Subresource,
-    kinds::core::{persistent_volume_claim as claim, pod::template},
+    kinds::core::{
+        persistent_volume_claim as claim,
+        pod::{template, warnings},
+    },
     resource, rules,
+    warnings::has_new_generation,
 };
 
 const ORDERED: &str = "OrderedReady";
@@ -26,6 +30,8 @@ const ON_DELETE: &str = "OnDelete";
 const RETAIN: &str = "Retain";
 const DELETE: &str = "Delete";
 const IMMUTABLE: &str = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+
+const ENDLESS: &str = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<StatefulSet, _>(StatefulSetStrategy)
@@ -132,11 +138,27 @@ impl Strategy<StatefulSet> for StatefulSetStrategy {
         }
     }
 
-    fn warnings(&self, set: &StatefulSet, _: &Exists<'_>) -> Vec<String> {
-        let limit = set.spec.as_ref().and_then(|spec| spec.revision_history_limit);
-        let is_endless = limit.is_some_and(|limit| limit < 0);
-        let warning = "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
-        is_endless.then(|| warning.to_owned()).into_iter().collect()
+    fn warnings(
+        &self,
+        new: &StatefulSet,
+        old: Option<&StatefulSet>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let Some(spec) = &new.spec else { return Vec::new() };
+        let (mut warnings, path) = (Vec::new(), FieldPath::new("spec"));
+        if has_new_generation(new, old) {
+            warnings::template(&spec.template, &path.child("template"), &mut warnings);
+        }
+        for (index, template) in spec.volume_claim_templates.iter().flatten().enumerate() {
+            let path = path.child("volumeClaimTemplates").index(index);
+            // So Kubernetes calls it.
+            let path = if old.is_some() { path.child("Spec") } else { path };
+            template.spec.iter().for_each(|spec| claim::fractions(spec, &path, &mut warnings));
+        }
+        if spec.revision_history_limit.is_some_and(|limit| limit < 0) {
+            warnings.push(ENDLESS.to_owned());
+        }
+        warnings
     }
 }
 

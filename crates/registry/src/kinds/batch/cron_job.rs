@@ -8,7 +8,12 @@ use api_types::{
 use serde_json::json;
 
 use super::job;
-use crate::{ResourceDef, Strategy, cells, kinds::apps::pods, resource, rules};
+use crate::{
+    Exists, ResourceDef, Strategy, cells,
+    kinds::apps::pods,
+    resource, rules,
+    warnings::{has_new_generation, name_of_pods},
+};
 
 /// Of the Job's 63, eleven are its time.
 const LONGEST_NAME: usize = 52;
@@ -92,6 +97,18 @@ impl Strategy<CronJob> for CronJobStrategy {
     /// Of its pods, too, what was taken before it was refused may stay.
     fn lasting(&self, _: &CronJob, old: &CronJob) -> FieldErrors {
         self.faults(old)
+    }
+
+    fn warnings(&self, new: &CronJob, old: Option<&CronJob>, _: &Exists<'_>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            name_of_pods(&new.metadata, &mut warnings);
+        }
+        if let Some(spec) = job_spec(new).filter(|_| has_new_generation(new, old)) {
+            let path = FieldPath::new("spec").child("jobTemplate").child("spec");
+            job::spec_warnings(spec, &path, &mut warnings);
+        }
+        warnings
     }
 }
 

@@ -11,6 +11,9 @@ const SHORT: [(&str, &str); 4] =
 
 /// The class, as it was named before there was a field for it.
 pub(super) const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+/// What is told of that.
+pub(super) const OLD_CLASS: &str =
+    "deprecated since v1.8; use \"storageClassName\" attribute instead";
 
 /// `RWO,ROX`.
 pub(super) fn shown(modes: Option<&Vec<String>>) -> String {

@@ -1,15 +1,19 @@
 //! A Service's addresses, in the old form.
 
 use api_machinery::{FieldErrors, FieldPath};
-use api_types::api::core::v1::{EndpointSubset, Endpoints};
+use api_types::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints};
 use serde_json::json;
 
-use crate::{ResourceDef, Strategy, cells, resource, rules};
+use crate::{Exists, ResourceDef, Strategy, addresses::warn_of_ip, cells, resource, rules};
+
+/// Who made them, if that is a controller, which gives addresses the form that they should have.
+const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Endpoints, _>(EndpointsStrategy)
         .created_by_put()
         .short_names(&["ep"])
+        .deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
         .column("Endpoints", "string", 0, |endpoints, _| json!(shown(endpoints)))
         .build()
 }
@@ -54,11 +58,31 @@ impl Strategy<Endpoints> for EndpointsStrategy {
             validate_subset(subset, &FieldPath::new("subsets").index(i), errors);
         }
     }
+
+    fn warnings(&self, new: &Endpoints, _: Option<&Endpoints>, _: &Exists<'_>) -> Vec<String> {
+        let (mut warnings, labels) = (Vec::new(), new.metadata.labels.as_ref());
+        if labels.and_then(|all| all.get(MANAGED_BY.0)).is_some_and(|by| by == MANAGED_BY.1) {
+            return warnings;
+        }
+        for (index, subset) in new.subsets.iter().flatten().enumerate() {
+            let path = FieldPath::new("subsets").index(index);
+            for (field, list) in addresses(subset) {
+                for (index, address) in list.iter().flatten().enumerate() {
+                    let path = path.child(field).index(index).child("ip");
+                    warn_of_ip(&address.ip, &path, &mut warnings);
+                }
+            }
+        }
+        warnings
+    }
+}
+
+fn addresses(subset: &EndpointSubset) -> [(&'static str, &Option<Vec<EndpointAddress>>); 2] {
+    [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)]
 }
 
 fn validate_subset(subset: &EndpointSubset, path: &FieldPath, errors: &mut FieldErrors) {
-    let lists =
-        [("addresses", &subset.addresses), ("notReadyAddresses", &subset.not_ready_addresses)];
+    let lists = addresses(subset);
     if lists.iter().all(|(_, list)| list.as_ref().is_none_or(Vec::is_empty)) {
         errors.required(path, "must specify `addresses` or `notReadyAddresses`");
     }

@@ -8,10 +8,12 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use crate::{
-    ResourceDef, Strategy, Subresource,
+    Exists, ResourceDef, Strategy, Subresource,
+    addresses::warn_of_cidr,
     cells::{NONE, or_none},
     resource,
     rules::{self, text},
+    warnings::tell,
 };
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
@@ -124,9 +126,28 @@ impl Strategy<Node> for NodeStrategy {
         }
     }
 
+    fn warnings(&self, node: &Node, _: Option<&Node>, _: &Exists<'_>) -> Vec<String> {
+        node.spec.as_ref().map(spec_warnings).unwrap_or_default()
+    }
+
     fn fields(&self, node: &Node) -> Vec<(&'static str, String)> {
         vec![("spec.unschedulable", is_unschedulable(node).to_string())]
     }
+}
+
+fn spec_warnings(spec: &NodeSpec) -> Vec<String> {
+    let (mut warnings, path) = (Vec::new(), FieldPath::new("spec"));
+    if spec.config_source.is_some() {
+        tell(&path.child("configSource"), "the feature is removed", &mut warnings);
+    }
+    if !text(spec.external_id.as_ref()).is_empty() {
+        let what = "this field is deprecated, and is unused by Kubernetes";
+        tell(&path.child("externalID"), what, &mut warnings);
+    }
+    for (index, cidr) in spec.pod_cidrs.iter().flatten().enumerate() {
+        warn_of_cidr(cidr, &path.child("podCIDRs").index(index), &mut warnings);
+    }
+    warnings
 }
 
 /// One, or one of each family.

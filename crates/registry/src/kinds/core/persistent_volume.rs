@@ -5,18 +5,29 @@ use api_types::api::core::v1::{PersistentVolume, PersistentVolumeSpec, Persisten
 use serde_json::{Map, Value, json};
 
 use super::{
-    access_modes::{self, CLASS_ANNOTATION, or_unset},
-    node_selector,
+    access_modes::{self, CLASS_ANNOTATION, OLD_CLASS, or_unset},
+    node_labels, node_selector,
     pod::volume,
+    volume_plugins,
 };
 use crate::{
-    ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy, resource,
     rules::{self, text},
+    warnings::{annotations, tell},
 };
 
 const STORAGE: &str = "storage";
 const RETAIN: &str = "Retain";
 const RECYCLE: &str = "Recycle";
+const OLD_ANNOTATIONS: [(&str, &str); 2] = [
+    (CLASS_ANNOTATION, OLD_CLASS),
+    (
+        "volume.beta.kubernetes.io/mount-options",
+        "deprecated since v1.31; use \"mountOptions\" attribute instead",
+    ),
+];
+/// Of these Kubernetes tells who uses them in pods, not who has volumes of them.
+const NOT_TOLD: [&str; 2] = ["flocker", "quobyte"];
 /// All that a spec says beside where the storage is.
 const COMMON: [&str; 9] = [
     "accessModes",
@@ -138,6 +149,35 @@ impl Strategy<PersistentVolume> for VolumeStrategy {
             let path = path.child("volumeAttributesClassName");
             errors.forbidden(&path, "update from non-nil value to nil is forbidden");
         }
+    }
+
+    fn warnings(
+        &self,
+        volume: &PersistentVolume,
+        _: Option<&PersistentVolume>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let (mut warnings, annotated) = (Vec::new(), volume.metadata.annotations.as_ref());
+        annotations(annotated, &OLD_ANNOTATIONS, &FieldPath::default(), &mut warnings);
+        if let Some(spec) = spec(volume) {
+            spec_warnings(spec, &FieldPath::new("spec"), &mut warnings);
+        }
+        warnings
+    }
+}
+
+fn spec_warnings(spec: &PersistentVolumeSpec, path: &FieldPath, warnings: &mut Vec<String>) {
+    if spec.persistent_volume_reclaim_policy.as_deref() == Some(RECYCLE) {
+        let what = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+        tell(&path.child("persistentVolumeReclaimPolicy"), what, warnings);
+    }
+    let required = spec.node_affinity.as_ref().and_then(|it| it.required.as_ref());
+    let at = path.child("nodeAffinity.required.nodeSelectorTerms");
+    for (index, term) in required.iter().flat_map(|it| &it.node_selector_terms).enumerate() {
+        node_labels::term(term, &at.index(index), warnings);
+    }
+    for source in sources(spec).keys().filter(|source| !NOT_TOLD.contains(&source.as_str())) {
+        volume_plugins::source(source, path, warnings);
     }
 }
 

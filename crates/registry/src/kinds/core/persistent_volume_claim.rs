@@ -10,10 +10,11 @@ use api_types::{
 };
 use serde_json::json;
 
-use super::access_modes::{self, CLASS_ANNOTATION, or_unset};
+use super::access_modes::{self, CLASS_ANNOTATION, OLD_CLASS, or_unset};
 use crate::{
-    ResourceDef, Strategy, label_selector, resource,
+    Exists, ResourceDef, Strategy, label_selector, resource,
     rules::{self, text},
+    warnings::{annotations, fraction},
 };
 
 const STORAGE: &str = "storage";
@@ -137,6 +138,19 @@ impl Strategy<PersistentVolumeClaim> for ClaimStrategy {
             not_negative(amount, &path, errors);
         }
     }
+
+    fn warnings(
+        &self,
+        claim: &PersistentVolumeClaim,
+        _: Option<&PersistentVolumeClaim>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let (mut warnings, annotated) = (Vec::new(), claim.metadata.annotations.as_ref());
+        let path = FieldPath::default();
+        annotations(annotated, &[(CLASS_ANNOTATION, OLD_CLASS)], &path, &mut warnings);
+        claim.spec.iter().for_each(|it| fractions(it, &path.child("spec"), &mut warnings));
+        warnings
+    }
 }
 
 /// What a template of claims gets.
@@ -183,6 +197,18 @@ fn capacity_of(claim: &PersistentVolumeClaim) -> Quantity {
     let capacity = claim.status.as_ref().and_then(|status| status.capacity.as_ref()?.get(STORAGE));
     let capacity = capacity.and_then(|capacity| Quantity::try_from(capacity).ok());
     capacity.unwrap_or_else(|| Quantity::from_units(0))
+}
+
+/// Adds what is told of amounts of storage that are no whole bytes.
+pub(crate) fn fractions(
+    spec: &PersistentVolumeClaimSpec,
+    path: &FieldPath,
+    warnings: &mut Vec<String>,
+) {
+    let Some(resources) = &spec.resources else { return };
+    let path = path.child("resources");
+    fraction(resources.requests.as_ref(), STORAGE, &path.child("requests"), warnings);
+    fraction(resources.limits.as_ref(), STORAGE, &path.child("limits"), warnings);
 }
 
 fn not_negative(amount: &GivenQuantity, path: &FieldPath, errors: &mut FieldErrors) {

@@ -4,8 +4,8 @@ use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{Container, PodTemplate};
 use serde_json::json;
 
-use super::pod::template;
-use crate::{ResourceDef, Strategy, cells, resource, rules::text};
+use super::pod::{template, warnings};
+use crate::{Exists, ResourceDef, Strategy, cells, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<PodTemplate, _>(PodTemplateStrategy)
@@ -46,5 +46,18 @@ impl Strategy<PodTemplate> for PodTemplateStrategy {
     /// Of its pods, too, what was taken before it was refused may stay.
     fn lasting(&self, _: &PodTemplate, old: &PodTemplate) -> FieldErrors {
         self.faults(old)
+    }
+
+    fn warnings(
+        &self,
+        new: &PodTemplate,
+        old: Option<&PodTemplate>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let (mut warnings, before) = (Vec::new(), old.and_then(|old| old.template.as_ref()));
+        if let Some(template) = new.template.as_ref().filter(|now| Some(*now) != before) {
+            warnings::template(template, &FieldPath::new("template"), &mut warnings);
+        }
+        warnings
     }
 }

@@ -101,7 +101,15 @@ impl Strategy<ResourceQuota> for ResourceQuotaStrategy {
         validate_amounts(status.used.as_ref(), &path.child("used"), errors);
     }
 
-    fn warnings(&self, quota: &ResourceQuota, _: &Exists<'_>) -> Vec<String> {
+    fn warnings(
+        &self,
+        quota: &ResourceQuota,
+        old: Option<&ResourceQuota>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        if old.is_some() {
+            return Vec::new();
+        }
         let hard = amounts::read(quota.spec.as_ref().and_then(|spec| spec.hard.as_ref()));
         let warning = |name: &&str| {
             let mut requested = format!("requests.{name}");

@@ -2,11 +2,12 @@
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{ByteString, api::core::v1::Secret};
+use certificates::fault_of_pair;
 use serde_json::{Value, json};
 
 use super::config_map::{MAX_SIZE, stays_immutable};
 use crate::{
-    ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy, resource,
     rules::{self, text},
 };
 
@@ -18,6 +19,9 @@ pub(crate) fn definition() -> ResourceDef {
 }
 
 const ACCOUNT: &str = "kubernetes.io/service-account.name";
+const TLS: &str = "kubernetes.io/tls";
+const CERTIFICATE: &str = "tls.crt";
+const KEY: &str = "tls.key";
 
 struct SecretStrategy;
 
@@ -50,6 +54,15 @@ impl Strategy<Secret> for SecretStrategy {
         stays_immutable(old.immutable, new.immutable, &changed, errors);
     }
 
+    fn warnings(&self, secret: &Secret, _: Option<&Secret>, _: &Exists<'_>) -> Vec<String> {
+        if text(secret.type_.as_ref()) != TLS {
+            return Vec::new();
+        }
+        let data = |key| secret.data.as_ref().and_then(|all| all.get(key));
+        let bytes = |key| data(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();
+        fault_of_pair(bytes(CERTIFICATE), bytes(KEY)).into_iter().collect()
+    }
+
     fn fields(&self, secret: &Secret) -> Vec<(&'static str, String)> {
         vec![("type", text(secret.type_.as_ref()).to_owned())]
     }
@@ -74,8 +87,8 @@ fn of_type(secret: &Secret, errors: &mut FieldErrors) {
         "kubernetes.io/ssh-auth" if value("ssh-privatekey").is_none_or(<[u8]>::is_empty) => {
             required("ssh-privatekey");
         }
-        "kubernetes.io/tls" => {
-            let missing = ["tls.crt", "tls.key"].into_iter().filter(|key| value(key).is_none());
+        TLS => {
+            let missing = [CERTIFICATE, KEY].into_iter().filter(|key| value(key).is_none());
             missing.for_each(required);
         }
         _ => {}

@@ -4,7 +4,14 @@ use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use serde_json::json;
 
-use crate::{ResourceDef, Strategy, cells, resource, rules};
+use crate::{
+    Exists, ResourceDef, Strategy, addresses::warn_of_ip, cells, resource, rules, warnings::tell,
+};
+
+/// Who made it. These controllers give addresses the form that they should have.
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const CONTROLLERS: [&str; 2] =
+    ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
 
 const MAX_ENDPOINTS: usize = 1000;
 const MAX_ADDRESSES: usize = 100;
@@ -72,6 +79,34 @@ impl Strategy<EndpointSlice> for EndpointSliceStrategy {
     fn validate_update(&self, new: &EndpointSlice, old: &EndpointSlice, errors: &mut FieldErrors) {
         let path = FieldPath::new("addressType");
         rules::immutable(&new.address_type, &old.address_type, &new.address_type, &path, errors);
+    }
+
+    fn warnings(
+        &self,
+        new: &EndpointSlice,
+        old: Option<&EndpointSlice>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() && new.address_type == "FQDN" {
+            // So Kubernetes calls it.
+            let path = FieldPath::new("spec").child("addressType");
+            tell(&path, "FQDN endpoints are deprecated", &mut warnings);
+        }
+        let by = new.metadata.labels.as_ref().and_then(|all| all.get(MANAGED_BY));
+        if by.is_none_or(|by| !CONTROLLERS.contains(&by.as_str())) {
+            warn_of_addresses(new.endpoints.as_deref().unwrap_or_default(), &mut warnings);
+        }
+        warnings
+    }
+}
+
+fn warn_of_addresses(endpoints: &[Endpoint], warnings: &mut Vec<String>) {
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let path = FieldPath::new("endpoints").index(index).child("addresses");
+        for (index, address) in endpoint.addresses.iter().enumerate() {
+            warn_of_ip(address, &path.index(index), warnings);
+        }
     }
 }
 

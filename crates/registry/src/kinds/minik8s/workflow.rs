@@ -93,7 +93,12 @@ impl Strategy<Workflow> for WorkflowStrategy {
         }
     }
 
-    fn warnings(&self, workflow: &Workflow, exists: &Exists<'_>) -> Vec<String> {
+    fn warnings(
+        &self,
+        workflow: &Workflow,
+        _: Option<&Workflow>,
+        exists: &Exists<'_>,
+    ) -> Vec<String> {
         let (spec, place) = (&workflow.spec, place(&workflow.spec));
         // What has faults is not taken.
         let Ok(definition) = Definition::parse(&spec.document(), &place) else { return Vec::new() };

@@ -1,7 +1,5 @@
 //! Whom the pods of a namespace may hear and speak to (Kubernetes: `pkg/apis/networking/validation`).
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
     IntOrString,
@@ -12,7 +10,11 @@ use api_types::{
 use ipnet::IpNet;
 use serde_json::json;
 
-use crate::{ResourceDef, Strategy, cells, label_selector, resource, rules};
+use crate::{
+    Exists, ResourceDef, Strategy,
+    addresses::{has_leading_zeros, is_mapped, sloppy_cidr, warn_of_cidr},
+    cells, label_selector, resource, rules,
+};
 
 const INGRESS: &str = "Ingress";
 const EGRESS: &str = "Egress";
@@ -68,6 +70,37 @@ impl Strategy<NetworkPolicy> for NetworkPolicyStrategy {
             peers(rule.to.as_deref(), &path.child("to"), errors);
         }
         types(spec.policy_types.as_deref().unwrap_or_default(), &path, errors);
+    }
+
+    fn warnings(
+        &self,
+        policy: &NetworkPolicy,
+        _: Option<&NetworkPolicy>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let (mut warnings, path) = (Vec::new(), FieldPath::new("spec"));
+        let Some(spec) = &policy.spec else { return warnings };
+        for (i, rule) in spec.ingress.iter().flatten().enumerate() {
+            let path = path.child("ingress").index(i).child("from");
+            warn_of_blocks(rule.from.as_deref().unwrap_or_default(), &path, &mut warnings);
+        }
+        for (i, rule) in spec.egress.iter().flatten().enumerate() {
+            let path = path.child("egress").index(i).child("to");
+            warn_of_blocks(rule.to.as_deref().unwrap_or_default(), &path, &mut warnings);
+        }
+        warnings
+    }
+}
+
+fn warn_of_blocks(peers: &[NetworkPolicyPeer], path: &FieldPath, warnings: &mut Vec<String>) {
+    for (i, peer) in peers.iter().enumerate() {
+        let (Some(block), path) = (&peer.ip_block, path.index(i).child("ipBlock")) else {
+            continue;
+        };
+        warn_of_cidr(&block.cidr, &path.child("cidr"), warnings);
+        for (i, except) in block.except.iter().flatten().enumerate() {
+            warn_of_cidr(except, &path.child("except").index(i), warnings);
+        }
     }
 }
 
@@ -161,7 +194,7 @@ fn block(block: &IPBlock, path: &FieldPath, errors: &mut FieldErrors) {
 
 /// The network, if the text is one (Kubernetes: `IsValidCIDRForLegacyField`, strict).
 fn cidr(text: &str, path: &FieldPath, errors: &mut FieldErrors) -> Option<IpNet> {
-    let Some(network) = sloppy(text) else {
+    let Some(network) = sloppy_cidr(text) else {
         let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
         errors.invalid(path, text, why);
         return None;
@@ -174,35 +207,4 @@ fn cidr(text: &str, path: &FieldPath, errors: &mut FieldErrors) -> Option<IpNet>
         errors.invalid(path, text, "must not have bits set beyond the prefix length");
     }
     Some(network)
-}
-
-/// With leading zeros, as Go's libraries once read numbers.
-fn sloppy(text: &str) -> Option<IpNet> {
-    let (address, length) = text.split_once('/')?;
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let address: IpAddr = if address.contains(':') {
-        address.parse::<Ipv6Addr>().ok()?.into()
-    } else {
-        let numbers: Vec<&str> = address.split('.').map(without_zeros).collect();
-        numbers.join(".").parse().ok()?
-    };
-    let length = is_number(length).then(|| without_zeros(length).parse().ok())??;
-    IpNet::new(address, length).ok()
-}
-
-fn without_zeros(number: &str) -> &str {
-    match number.trim_start_matches('0') {
-        "" if !number.is_empty() => "0",
-        rest => rest,
-    }
-}
-
-fn has_leading_zeros(text: &str) -> bool {
-    let (address, length) = text.split_once('/').unwrap_or((text, ""));
-    let zeros = |number: &str| without_zeros(number) != number;
-    zeros(length) || (!address.contains(':') && address.split('.').any(zeros))
-}
-
-fn is_mapped(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
 }

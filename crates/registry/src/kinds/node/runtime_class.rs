@@ -10,9 +10,13 @@ use api_types::api::{
 use serde_json::json;
 
 use crate::{
-    ResourceDef, Strategy,
-    kinds::core::pod::{requirements, toleration},
+    Exists, ResourceDef, Strategy,
+    kinds::core::{
+        node_labels,
+        pod::{requirements, toleration},
+    },
     resource, rules,
+    warnings::tell,
 };
 
 pub(crate) fn definition() -> ResourceDef {
@@ -42,6 +46,20 @@ impl Strategy<RuntimeClass> for RuntimeClassStrategy {
     fn validate_update(&self, new: &RuntimeClass, old: &RuntimeClass, errors: &mut FieldErrors) {
         let path = FieldPath::new("handler");
         rules::immutable(&new.handler, &old.handler, &new.handler, &path, errors);
+    }
+
+    fn warnings(
+        &self,
+        class: &RuntimeClass,
+        _: Option<&RuntimeClass>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let (mut warnings, path) = (Vec::new(), FieldPath::new("scheduling").child("nodeSelector"));
+        let selector = class.scheduling.iter().flat_map(|it| it.node_selector.iter().flatten());
+        for why in selector.filter_map(|(key, _)| node_labels::deprecation(key)) {
+            tell(&path, why, &mut warnings);
+        }
+        warnings
     }
 }
 

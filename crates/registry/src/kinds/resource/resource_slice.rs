@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{device, device_names};
 use crate::{
-    ResourceDef, Strategy,
+    Exists, ResourceDef, Strategy,
     kinds::core::node_selector,
     resource,
     rules::{self, text},
@@ -46,6 +46,21 @@ impl Strategy<ResourceSlice> for SliceStrategy {
         rules::immutable(&new.driver, &old.driver, &new.driver, &path.child("driver"), errors);
         let (name, at) = (text(new.node_name.as_ref()), path.child("nodeName"));
         rules::immutable(&new.node_name, &old.node_name, name, &at, errors);
+    }
+
+    fn warnings(
+        &self,
+        slice: &ResourceSlice,
+        _: Option<&ResourceSlice>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let driver = &slice.spec.driver;
+        if *driver == driver.to_lowercase() {
+            return Vec::new();
+        }
+        vec![format!(
+            "spec.driver: driver names should be lowercase; {driver:?} contains uppercase characters"
+        )]
     }
 
     fn fields(&self, slice: &ResourceSlice) -> Vec<(&'static str, String)> {

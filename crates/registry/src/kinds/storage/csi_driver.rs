@@ -7,11 +7,12 @@ use api_types::api::storage::v1::{CSIDriver, CSIDriverSpec, TokenRequest};
 use serde_json::json;
 
 use super::parameters;
-use crate::{ResourceDef, Strategy, cells, resource, rules};
+use crate::{Exists, ResourceDef, Strategy, cells, resource, rules};
 
 const PERSISTENT: &str = "Persistent";
 const EPHEMERAL: &str = "Ephemeral";
 const WITH_TYPE: &str = "ReadWriteOnceWithFSType";
+const NOT_SECRET: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<CSIDriver, _>(DriverStrategy)
@@ -95,6 +96,15 @@ impl Strategy<CSIDriver> for DriverStrategy {
         let (now, before) = (&new.spec.volume_lifecycle_modes, &old.spec.volume_lifecycle_modes);
         let shown = now.as_deref().unwrap_or_default();
         rules::immutable(now, before, shown, &path.child("volumeLifecycleModes"), errors);
+    }
+
+    fn warnings(&self, new: &CSIDriver, old: Option<&CSIDriver>, _: &Exists<'_>) -> Vec<String> {
+        let requests = |driver: &CSIDriver| driver.spec.token_requests.clone().unwrap_or_default();
+        let now = requests(new);
+        let is_new = old.is_none_or(|old| requests(old) != now);
+        let is_told =
+            is_new && !now.is_empty() && new.spec.service_account_token_in_secrets.is_none();
+        is_told.then(|| NOT_SECRET.to_owned()).into_iter().collect()
     }
 }
 

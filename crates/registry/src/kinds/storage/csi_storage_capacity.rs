@@ -4,7 +4,9 @@ use api_machinery::{FieldErrors, FieldPath, Quantity, names};
 use api_types::api::storage::v1::CSIStorageCapacity;
 use serde_json::json;
 
-use crate::{ResourceDef, Strategy, label_selector, resource, rules};
+use crate::{
+    Exists, ResourceDef, Strategy, kinds::core::node_labels, label_selector, resource, rules,
+};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<CSIStorageCapacity, _>(CapacityStrategy)
@@ -49,5 +51,18 @@ impl Strategy<CSIStorageCapacity> for CapacityStrategy {
         rules::immutable(now, before, format_args!("{shown}"), &path, errors);
         let (now, before) = (&new.storage_class_name, &old.storage_class_name);
         rules::immutable(now, before, now, &FieldPath::new("storageClassName"), errors);
+    }
+
+    fn warnings(
+        &self,
+        capacity: &CSIStorageCapacity,
+        _: Option<&CSIStorageCapacity>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(topology) = &capacity.node_topology {
+            node_labels::selector(topology, &FieldPath::new("nodeTopology"), &mut warnings);
+        }
+        warnings
     }
 }

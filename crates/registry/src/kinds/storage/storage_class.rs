@@ -8,8 +8,11 @@ use serde_json::json;
 
 use super::parameters;
 use crate::{
-    ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy,
+    kinds::core::node_labels,
+    resource,
     rules::{self, text},
+    warnings::tell,
 };
 
 const DELETE: &str = "Delete";
@@ -86,6 +89,25 @@ impl Strategy<StorageClass> for StorageClassStrategy {
         ] {
             rules::immutable(now, before, text(now.as_ref()), &path(field), errors);
         }
+    }
+
+    fn warnings(
+        &self,
+        class: &StorageClass,
+        _: Option<&StorageClass>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (index, term) in class.allowed_topologies.iter().flatten().enumerate() {
+            let path = FieldPath::new("allowedTopologies").index(index);
+            let path = path.child("matchLabelExpressions");
+            for (index, wanted) in term.match_label_expressions.iter().flatten().enumerate() {
+                if let Some(why) = node_labels::deprecation(&wanted.key) {
+                    tell(&path.index(index).child("key"), why, &mut warnings);
+                }
+            }
+        }
+        warnings
     }
 }
 

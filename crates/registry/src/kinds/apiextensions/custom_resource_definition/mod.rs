@@ -1,5 +1,6 @@
 //! A kind that comes from data. What is served for it is made in `custom_resource`; the server keeps its status.
 
+mod formats;
 mod schema;
 mod validation;
 
@@ -13,7 +14,7 @@ use api_types::apiextensions::{
 use serde_json::json;
 
 use crate::{
-    ResourceDef, Strategy,
+    Exists, ResourceDef, Strategy,
     custom_resource::{CLEANUP_FINALIZER, TERMINATING, condition},
     resource, rules,
 };
@@ -124,6 +125,18 @@ impl Strategy<CustomResourceDefinition> for CustomResourceDefinitionStrategy {
         immutable(&spec.group, &before.group, &path.child("group"));
         immutable(&spec.names.plural, &before.names.plural, &names.child("plural"));
         stored_versions_stay(new, errors);
+    }
+
+    fn warnings(
+        &self,
+        new: &CustomResourceDefinition,
+        old: Option<&CustomResourceDefinition>,
+        _: &Exists<'_>,
+    ) -> Vec<String> {
+        let known = old.map(formats::unrecognized).unwrap_or_default();
+        let mut formats = formats::unrecognized(new);
+        formats.retain(|format| !known.contains(format));
+        formats.iter().map(|format| format!("unrecognized format {format:?}")).collect()
     }
 }
 

@@ -13,10 +13,19 @@ use api_types::api::batch::v1::{Job, JobSpec, JobStatus};
 use serde_json::json;
 
 use crate::{
-    ResourceDef, Strategy, cells,
-    kinds::{apps::pods, core::pod::template},
+    Exists, ResourceDef, Strategy, cells,
+    kinds::{
+        apps::pods,
+        core::pod::{template, warnings},
+    },
     resource,
+    warnings::{has_new_generation, name_of_pods, tell},
 };
+
+/// Of an indexed Job with more completions and more parallelism than that not all that fails may be kept track of.
+const TRACKED_COMPLETIONS: i32 = 100_000;
+const TRACKED_PARALLELISM: i32 = 10_000;
+const TOO_MANY: &str = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Job, _>(JobStrategy)
@@ -69,6 +78,18 @@ pub(super) fn default_template(spec: &mut JobSpec) {
 
 /// The faults of a Job's spec but for the selector, which a template of Jobs does not have.
 pub(super) use validation::spec as validate_spec;
+
+/// Adds what is told of a Job's spec.
+pub(super) fn spec_warnings(spec: &JobSpec, path: &FieldPath, warnings: &mut Vec<String>) {
+    let is_indexed = spec.completion_mode.as_deref() == Some("Indexed");
+    if is_indexed
+        && spec.completions > Some(TRACKED_COMPLETIONS)
+        && spec.parallelism > Some(TRACKED_PARALLELISM)
+    {
+        tell(path, TOO_MANY, warnings);
+    }
+    warnings::template(&spec.template, &path.child("template"), warnings);
+}
 
 /// The template's labels stand for missing ones, those that the server makes among them.
 fn default_labels(job: &mut Job) {
@@ -125,6 +146,17 @@ impl Strategy<Job> for JobStrategy {
 
     fn validate_status(&self, new: &Job, old: &Job, errors: &mut FieldErrors) {
         status::validate(new, old, errors);
+    }
+
+    fn warnings(&self, new: &Job, old: Option<&Job>, _: &Exists<'_>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            name_of_pods(&new.metadata, &mut warnings);
+        }
+        if let Some(spec) = new.spec.as_ref().filter(|_| has_new_generation(new, old)) {
+            spec_warnings(spec, &FieldPath::new("spec"), &mut warnings);
+        }
+        warnings
     }
 
     fn fields(&self, job: &Job) -> Vec<(&'static str, String)> {

@@ -32,13 +32,14 @@ pub(crate) mod toleration;
 mod update;
 mod validation;
 pub(crate) mod volume;
+pub(crate) mod warnings;
 mod windows;
 
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::json;
 
-use crate::{ResourceDef, Strategy, Subresource, resource, rules::text};
+use crate::{Exists, ResourceDef, Strategy, Subresource, resource, rules::text};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<Pod, _>(PodStrategy)
@@ -195,6 +196,14 @@ impl Strategy<Pod> for PodStrategy {
     fn validate_status(&self, new: &Pod, old: &Pod, errors: &mut FieldErrors) {
         mirror::validate_update(new, old, errors);
         new.status.iter().for_each(|status| addresses::validate(status, errors));
+    }
+
+    fn warnings(&self, new: &Pod, old: Option<&Pod>, _: &Exists<'_>) -> Vec<String> {
+        if old.is_some() { Vec::new() } else { warnings::of_new(new) }
+    }
+
+    fn status_warnings(&self, pod: &Pod) -> Vec<String> {
+        pod.status.as_ref().map(warnings::of_status).unwrap_or_default()
     }
 
     fn grace_period(&self, pod: &Pod, requested: Option<i64>) -> i64 {

@@ -9,11 +9,12 @@ mod session_affinity;
 mod transition;
 mod types;
 mod validation;
+mod warnings;
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
     IntOrString,
-    api::core::v1::{Service, ServicePort, ServiceSpec, ServiceStatus},
+    api::core::v1::{Service, ServicePort, ServiceStatus},
 };
 use serde_json::json;
 
@@ -118,8 +119,12 @@ impl Strategy<Service> for ServiceStrategy {
         exposure::status(new, errors);
     }
 
-    fn warnings(&self, service: &Service, _: &Exists<'_>) -> Vec<String> {
-        service.spec.as_ref().map(warnings).unwrap_or_default()
+    fn warnings(&self, new: &Service, _: Option<&Service>, _: &Exists<'_>) -> Vec<String> {
+        warnings::of(new)
+    }
+
+    fn status_warnings(&self, service: &Service) -> Vec<String> {
+        service.status.as_ref().map(warnings::of_status).unwrap_or_default()
     }
 
     fn fields(&self, service: &Service) -> Vec<(&'static str, String)> {
@@ -142,25 +147,6 @@ fn default_ip_modes(status: &mut ServiceStatus) {
     for ingress in balancer.into_iter().flatten().filter(|it| !text(it.ip.as_ref()).is_empty()) {
         set(&mut ingress.ip_mode, "VIP");
     }
-}
-
-/// What has no effect (Kubernetes: `GetWarningsForService`).
-fn warnings(spec: &ServiceSpec) -> Vec<String> {
-    if spec.cluster_ip.as_deref() != Some("None") {
-        return Vec::new();
-    }
-    let mut warnings = Vec::new();
-    let ignored = |field: &str| format!("spec.{field} is ignored when spec.clusterIP is \"None\"");
-    if !text(spec.load_balancer_ip.as_ref()).is_empty() {
-        warnings.push(ignored("loadBalancerIP"));
-    }
-    if spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()) {
-        warnings.push(ignored("externalIPs"));
-    }
-    if text(spec.session_affinity.as_ref()) == "ClientIP" {
-        warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
-    }
-    warnings
 }
 
 fn default_port(port: &mut ServicePort) {

@@ -8,7 +8,9 @@ use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::networking::v1::{Ingress, IngressStatus};
 use serde_json::json;
 
-use crate::{ResourceDef, Strategy, cells::or_none, resource, rules};
+use crate::{
+    Exists, ResourceDef, Strategy, addresses::warn_of_ip, cells::or_none, resource, rules,
+};
 
 /// What said, before there was a field for it, which class an Ingress is of.
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
@@ -92,5 +94,28 @@ impl Strategy<Ingress> for IngressStrategy {
             let path = FieldPath::new("status").child("loadBalancer");
             validation::load_balancer(balancer, &path, errors);
         }
+    }
+
+    fn warnings(&self, new: &Ingress, old: Option<&Ingress>, _: &Exists<'_>) -> Vec<String> {
+        let annotations = new.metadata.annotations.as_ref();
+        let is_annotated = annotations.is_some_and(|all| all.contains_key(CLASS_ANNOTATION));
+        let class = new.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
+        if old.is_some() || !is_annotated || class.is_some() {
+            return Vec::new();
+        }
+        vec![format!(
+            "annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead"
+        )]
+    }
+
+    fn status_warnings(&self, ingress: &Ingress) -> Vec<String> {
+        let path = FieldPath::new("status").child("loadBalancer").child("ingress");
+        let balancer = ingress.status.iter().filter_map(|status| status.load_balancer.as_ref());
+        let points = balancer.flat_map(|balancer| balancer.ingress.iter().flatten());
+        let mut warnings = Vec::new();
+        for (index, point) in points.enumerate() {
+            point.ip.iter().for_each(|ip| warn_of_ip(ip, &path.index(index), &mut warnings));
+        }
+        warnings
     }
 }
