@@ -4,7 +4,8 @@ use api_types::{api::core::v1::PodSpec, meta::ObjectMeta};
 
 use crate::{
     Level, LevelVersion, Version, Violation,
-    checks::{BASELINE, Check, RESTRICTED},
+    check::Check,
+    checks::{BASELINE, RESTRICTED},
     pod::Pod,
 };
 

@@ -6,6 +6,7 @@
 //!
 //! <https://kubernetes.io/docs/concepts/security/pod-security-standards/>
 
+mod check;
 mod checks;
 mod evaluate;
 mod label;

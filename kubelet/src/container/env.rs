@@ -36,6 +36,9 @@ pub enum EnvError {
     /// `fieldRef` names a field that cannot be given.
     #[error("unsupported fieldPath: {0}")]
     UnknownField(String),
+    /// `fileKeyRef` would have the kubelet read what containers have written.
+    #[error("keys of files are not read on this node: {0}")]
+    FileKey(String),
     /// `resourceFieldRef` names a resource that cannot be given.
     #[error("unsupported container resource: {0}")]
     UnknownResource(String),
@@ -180,7 +183,11 @@ fn from_source(
         let missing = EnvError::NoSecret(wanted.name.clone());
         return key(object, &wanted.key, optional, missing, ("Secret", &wanted.name), facts);
     }
-    Ok(None)
+    match &source.file_key_ref {
+        Some(wanted) if wanted.optional == Some(true) => Ok(None),
+        Some(wanted) => Err(EnvError::FileKey(format!("{} of {}", wanted.key, wanted.path))),
+        None => Ok(None),
+    }
 }
 
 /// The amount of a resource that a container may have.

@@ -124,6 +124,8 @@ fn what_is_missing_is_named_unless_it_is_optional() {
     check(&from(&no_secret), Err("secret \"none\" not found"));
     let no_key = json!({"secretKeyRef": {"name": "password", "key": "k"}});
     check(&from(&no_key), Err("couldn't find key k in Secret shop/password"));
+    let file = json!({"fileKeyRef": {"volumeName": "v", "path": "a.env", "key": "k"}});
+    check(&from(&file), Err("keys of files are not read on this node: k of a.env"));
     let optional = json!({"secretKeyRef": {"name": "password", "key": "k", "optional": true}});
     check(&from(&optional), Ok(&[]));
 }

@@ -112,6 +112,10 @@ async fn what_runs_on_one_host_is_reached_from_all_that_have_joined_whatever_goe
     cluster.change(&["--nginx", "shared"]);
     cluster.until_checked().await;
     faults::of_nginxes(&cluster).await;
+    cluster.change(&["--proxy-mode", "nftables"]);
+    cluster.until_checked().await;
+    the_service_is_reached_from_everywhere(&cluster).await;
+    a_policy_holds_on_every_way(&cluster).await;
 }
 
 #[tokio::test]

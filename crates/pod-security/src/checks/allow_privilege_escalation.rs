@@ -2,7 +2,7 @@
 
 use crate::{
     Violation,
-    checks::{Check, Revision},
+    check::{Check, Revision},
     pod::Pod,
     wording,
 };

@@ -2,10 +2,8 @@
 
 use crate::{
     Violation,
-    checks::{
-        Check, Revision,
-        capabilities_baseline::{self, added_beyond},
-    },
+    check::{Check, Revision},
+    checks::capabilities_baseline::{self, added_beyond},
     pod::{Container, Pod},
     wording,
 };

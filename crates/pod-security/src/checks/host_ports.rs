@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Violation,
-    checks::{Check, Revision},
+    check::{Check, Revision},
     pod::{Container, Pod},
     wording::{self, pluralize},
 };

@@ -6,7 +6,7 @@ use api_types::api::core::v1::{HTTPGetAction, TCPSocketAction};
 
 use crate::{
     Violation,
-    checks::{Check, Revision},
+    check::{Check, Revision},
     pod::{Container, Pod},
     wording::{self, join_quote, pluralize},
 };

@@ -1,4 +1,4 @@
-//! The checks, each with what it was from which version on.
+//! The checks of both levels, a file each.
 
 mod allow_privilege_escalation;
 mod app_armor_profile;
@@ -20,22 +20,7 @@ mod seccomp_profile_restricted;
 mod sysctls;
 mod windows_host_process;
 
-use crate::{Violation, pod::Pod};
-
-/// A check, by Kubernetes' ID.
-pub(crate) struct Check {
-    pub(crate) id: &'static str,
-    /// The check of the baseline that it is the stricter form of.
-    pub(crate) replaces: Option<&'static str>,
-    /// The oldest first.
-    revisions: &'static [Revision],
-}
-
-/// A check as it is from a minor version on.
-pub(crate) struct Revision {
-    since: u64,
-    pub(crate) verdict: fn(&Pod<'_>) -> Option<Violation>,
-}
+use crate::check::Check;
 
 /// By their IDs: that is the order of what they find.
 pub(crate) static BASELINE: [&Check; 12] = [
@@ -63,10 +48,3 @@ pub(crate) static RESTRICTED: [&Check; 7] = [
     &run_as_user::CHECK,
     &seccomp_profile_restricted::CHECK,
 ];
-
-impl Check {
-    /// What it is at a minor version; nothing yet before its first.
-    pub(crate) fn revision(&self, minor: u64) -> Option<&'static Revision> {
-        self.revisions.iter().rfind(|revision| revision.since <= minor)
-    }
-}

@@ -1,8 +1,8 @@
 //! What is masked of `/proc` must stay masked: what the baseline no longer says of every pod.
 
-use crate::checks::{
-    Check, Revision,
-    proc_mount::{self, unmasked},
+use crate::{
+    check::{Check, Revision},
+    checks::proc_mount::{self, unmasked},
 };
 
 pub(super) static CHECK: Check = Check {

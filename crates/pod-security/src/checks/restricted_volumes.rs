@@ -6,7 +6,8 @@ use api_types::api::core::v1::Volume;
 
 use crate::{
     Violation,
-    checks::{Check, Revision, host_path_volumes},
+    check::{Check, Revision},
+    checks::host_path_volumes,
     pod::Pod,
     wording::{join_quote, pluralize},
 };

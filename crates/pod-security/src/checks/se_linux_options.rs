@@ -6,7 +6,7 @@ use api_types::api::core::v1::SELinuxOptions;
 
 use crate::{
     Violation,
-    checks::{Check, Revision},
+    check::{Check, Revision},
     pod::Pod,
     wording::{join_quote, pluralize},
 };

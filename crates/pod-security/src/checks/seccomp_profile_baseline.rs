@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     Violation,
-    checks::{Check, Revision},
+    check::{Check, Revision},
     pod::{Pod, Settings},
     wording::{go_quote, join_quote, pluralize},
 };

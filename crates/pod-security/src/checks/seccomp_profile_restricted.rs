@@ -2,10 +2,8 @@
 
 use crate::{
     Violation,
-    checks::{
-        Check, Revision,
-        seccomp_profile_baseline::{self, REASON, forbidden_types, types},
-    },
+    check::{Check, Revision},
+    checks::seccomp_profile_baseline::{self, REASON, forbidden_types, types},
     pod::Pod,
     wording,
 };

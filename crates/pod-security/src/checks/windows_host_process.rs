@@ -4,7 +4,7 @@ use api_types::api::core::v1::WindowsSecurityContextOptions;
 
 use crate::{
     Violation,
-    checks::{Check, Revision},
+    check::{Check, Revision},
     pod::Pod,
 };
 
