@@ -7,7 +7,6 @@ use crate::harness::{Api, warnings};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
-const MERGE: &str = "application/merge-patch+json";
 
 fn deployment(name: &str) -> Value {
     let pod = json!({
@@ -28,7 +27,7 @@ async fn what_is_odd_of_a_deployment_is_told_when_it_is_made_and_whenever_its_sp
     assert_eq!((created.code, warnings(&created)), (201, vec![old.to_owned()]));
     let path = format!("{DEPLOYMENTS}/a");
     let check = async |path: &str, patch: Value, expected: &[&str]| {
-        let patched = api.patch(path, MERGE, &patch).await;
+        let patched = api.patch(path, "merge-patch", &patch).await;
         assert_eq!(patched.code, 200, "{}", patched.text);
         assert_eq!(warnings(&patched), expected, "{patch}");
     };

@@ -702,7 +702,7 @@ fn of_functions() {
         &expect![[r#"
             spec.env[0].name: Required value
             spec.env[1].valueFrom.secretKeyRef.key: Required value
-            spec.envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`
+            spec.envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`
             spec.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1
             spec.imagePullSecrets[0].name: Invalid value: "_": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         "#]],

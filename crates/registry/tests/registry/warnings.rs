@@ -172,7 +172,7 @@ fn of_a_pods_volumes() {
         ),
         ("gitRepo: {repository: a}", "gitRepo", "v1.11, and disabled by default in v1.33+"),
         (
-            "scaleIO: {gateway: a, system: a, secretRef: {name: a}}",
+            "scaleIO: {gateway: a, system: a, volumeName: a, secretRef: {name: a}}",
             "scaleIO",
             "v1.16, non-functional in v1.22+",
         ),
@@ -201,6 +201,7 @@ fn of_a_pods_volumes() {
 fn of_files_in_each_others_way() {
     check_pod(
         "
+  serviceAccountName: a
   volumes: [
     {name: m, configMap: {name: a, items: [{key: a, path: p}, {key: b, path: p/q}, {key: c, path: pq}]}},
     {name: s, secret: {secretName: b, items: [{key: a, path: p/q}, {key: b, path: p}]}},
