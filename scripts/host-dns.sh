@@ -15,13 +15,21 @@ set -euo pipefail
 . "$(dirname "$0")/lib/common.sh"
 . "$ROOT/scripts/lib/install.sh"
 
+# canonical IP: as the API server spells it, by which it is known again.
+canonical() {
+    case "$1" in
+    *:*) getent ahostsv6 "$1" | sed -n '1s/[[:space:]].*//p' | grep . || die "--address: $1 is no address" ;;
+    *) echo "$1" ;;
+    esac
+}
+
 address='' domain=cluster.local docker=false remove=false resolv_conf=/etc/resolv.conf resolved=/etc/systemd/resolved.conf.d daemon_json=/etc/docker/daemon.json
 while [ $# -gt 0 ]; do
     case "$1" in
     -h | --help) usage "$0" && exit ;;
     --docker) docker=true ;;
     --remove) remove=true ;;
-    --address) address=${2:?--address needs an IP} && shift ;;
+    --address) address=$(canonical "${2:?--address needs an IP}") && shift ;;
     --domain) domain=${2:?--domain needs a name} && shift ;;
     --resolv-conf) resolv_conf=${2:?--resolv-conf needs a file} && shift ;;
     --resolved) resolved=${2:?--resolved needs a folder} && shift ;;

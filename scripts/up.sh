@@ -203,6 +203,7 @@ fitting "give"
 mkdir -p "$CONFIG_DIR" "$STATE_DIR" "$LOG_DIR" "$RUN_DIR"
 remember
 bus=() dns=()
+[[ "$(setting network-plugin) $(cluster_dns)" != weave*:* ]] || die "--cluster-dns: with weave pods have no address of IPv6, from which to ask $(cluster_dns)"
 if [ -n "$(cluster_dns)" ] && ss -Hlntu 'sport = :53' | grep -qE ' (0\.0\.0\.0|\*|\[::\]):53 '; then
     [ "$(setting cluster-dns)" = tenth ] || die "--cluster-dns: a server of this machine has port 53 at every address (ss -lntup 'sport = :53')"
     say "no cluster DNS: a server of this machine has port 53 at every address (ss -lntup 'sport = :53')"

@@ -168,8 +168,9 @@ const INTERRUPTED: &str = r#"
         (exec scripts/deploy.sh --ssh "ssh -F $HERE/ssh_config -o BatchMode=yes" --bin "$PROGRAMS/bad-node" --release bad-node --patience 100 node plane) \
             >"$HERE/said" 2>&1 &
         deploying=$!
-        until [ "$(curl -s 127.0.0.1:10256/)" = bad-node ]; do sleep 0.05; done
+        until [ "$(curl -s 127.0.0.1:10256/)" = bad-node ]; do goes_on; done
     }
+    goes_on() { sleep 0.05 && kill -0 "$deploying" || { cat "$HERE/said"; exit 1; }; }
     signal() { kill -"$1" -- "$2$deploying"; }
     ended() {
         local code=0
@@ -200,7 +201,7 @@ fn a_deployment_that_is_told_to_end_goes_back_on_all_hosts() {
 fn a_second_interruption_does_not_keep_hosts_from_going_back() {
     let script = format!(
         r#"{INTERRUPTED} begin; signal INT -
-        until grep -q 'plane: back to one' "$HERE/said"; do sleep 0.05; done
+        until grep -q 'plane: back to one' "$HERE/said"; do goes_on; done
         signal INT -
         signal TERM ''
         ended"#

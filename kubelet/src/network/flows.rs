@@ -9,8 +9,8 @@ use packet_filter::connections::{self, Flows};
 use super::PortMapping;
 use crate::describe::describe;
 
-/// Where datagrams are sent, and which pod gets them.
-type Led = BTreeSet<(SocketAddr, SocketAddr)>;
+/// By protocol: where is sent, and which pod gets it.
+type Led = BTreeSet<(String, SocketAddr, SocketAddr)>;
 
 /// By which rules the flows that the kernel remembers may have begun.
 #[derive(Debug, Default)]
@@ -23,18 +23,15 @@ pub(super) struct Begun {
 impl Begun {
     /// Also by these, of a kubelet before this one.
     pub(super) fn adopt(&mut self, saved: &[PortMapping]) {
-        self.led.extend(datagrams(saved.iter()));
+        self.led.extend(led(saved.iter()));
     }
 
     /// To be called once the kernel has the rules for these ports. If somebody had taken rules away (`changed`, and the ports
     /// are the same), flows may have begun without any of them. That flows go on is no reason not to start a pod.
     pub(super) async fn renew(&mut self, ports: impl Iterator<Item = &PortMapping>, changed: bool) {
-        let now = datagrams(ports);
-        let before = if changed && self.led == now { &Led::new() } else { &self.led };
-        for flows in stale(before, &now) {
-            let outcome = connections::forget(flows).await;
-            self.tell(outcome);
-        }
+        let now = led(ports);
+        let outcome = forget(stale(&self.led, &now, changed)).await;
+        self.tell(outcome);
         // Last: whoever is stopped on the way does all again.
         self.led = now;
     }
@@ -54,15 +51,25 @@ impl Begun {
     }
 }
 
-fn datagrams<'a>(ports: impl Iterator<Item = &'a PortMapping>) -> Led {
-    ports.filter(|port| port.protocol == "udp").map(|port| (port.host(), port.pod())).collect()
+/// Where it fails once it would again: pods wait for this.
+async fn forget(all: BTreeSet<Flows>) -> Result<(), packet_filter::Error> {
+    for flows in all {
+        connections::forget(flows).await?;
+    }
+    Ok(())
+}
+
+fn led<'a>(ports: impl Iterator<Item = &'a PortMapping>) -> Led {
+    ports.map(|port| (port.protocol.clone(), port.host(), port.pod())).collect()
 }
 
 /// Those led to what they lead to no more, and all to what leads elsewhere now, or somewhere at all.
-fn stale(before: &Led, now: &Led) -> BTreeSet<Flows> {
-    let gone =
-        before.difference(now).map(|(to, endpoint)| Flows::Led { to: *to, endpoint: *endpoint });
-    let new = now.difference(before).map(|(to, _)| Flows::To(*to));
+fn stale(before: &Led, now: &Led, changed: bool) -> BTreeSet<Flows> {
+    let before = if changed && before == now { &Led::new() } else { before };
+    let of_datagrams = |(protocol, ..): &&(String, SocketAddr, SocketAddr)| protocol == "udp";
+    let gone = before.difference(now).filter(of_datagrams);
+    let gone = gone.map(|(_, to, endpoint)| Flows::Led { to: *to, endpoint: *endpoint });
+    let new = now.difference(before).filter(of_datagrams).map(|(_, to, _)| Flows::To(*to));
     gone.chain(new).collect()
 }
 
@@ -82,7 +89,7 @@ mod tests {
 
     #[track_caller]
     fn check(before: &[PortMapping], now: &[PortMapping], expected: &[Flows]) {
-        let found = stale(&datagrams(before.iter()), &datagrams(now.iter()));
+        let found = stale(&super::led(before.iter()), &super::led(now.iter()), true);
         assert_eq!(found.into_iter().collect::<Vec<_>>(), expected);
     }
 
@@ -116,6 +123,17 @@ mod tests {
         let (one, other) = (port(None, "10.244.1.2"), port(None, "10.244.1.3"));
         let expected = [led("0.0.0.0:5353", "10.244.1.2:53"), to("0.0.0.0:5353")];
         check(std::slice::from_ref(&one), &[other], &expected);
-        check(&[port(Some("0.0.0.0"), "10.244.1.2")], &[one], &[]);
+        check(&[port(Some("0.0.0.0"), "10.244.1.2")], &[one], &[to("0.0.0.0:5353")]);
+    }
+
+    #[test]
+    fn those_to_all_ports_do_where_rules_were_gone_and_none_where_another_port_has_come() {
+        let (one, other) = (port(None, "10.244.1.2"), port(Some("192.0.2.1"), "10.244.1.3"));
+        let other = PortMapping { protocol: "tcp".to_owned(), ..other };
+        let both = [one.clone(), other];
+        check(&both, &both, &[to("0.0.0.0:5353")]);
+        check(&both[..1], &both, &[]);
+        check(&both, &both[..1], &[]);
+        assert!(stale(&super::led(both.iter()), &super::led(both.iter()), false).is_empty());
     }
 }

@@ -69,6 +69,8 @@ struct Ports {
     wanted: BTreeMap<String, Vec<PortMapping>>,
     /// Whether the kernel may not have them: writing failed.
     unwritten: bool,
+    /// Whether rules were not there, though what follows from that may not be done yet.
+    changed: bool,
     begun: Begun,
 }
 
@@ -240,14 +242,13 @@ impl<W: Wiring> Wired<W> {
         let tables = self.tables(cidr, ports.wanted.values().flatten());
         // Until it is known: the caller may be dropped meanwhile.
         ports.unwritten = true;
-        let mut changed = false;
         for (family, tables) in &tables {
-            changed |= packet_filter::ensure(*family, tables).await?;
+            ports.changed |= packet_filter::ensure(*family, tables).await?;
         }
         ports.unwritten = false;
         self.loopback.serve(ports.wanted.values().flatten());
-        ports.begun.renew(ports.wanted.values().flatten(), changed).await;
-        Ok(changed)
+        ports.begun.renew(ports.wanted.values().flatten(), ports.changed).await;
+        Ok(std::mem::take(&mut ports.changed))
     }
 }
 

@@ -158,7 +158,7 @@ impl Server {
             upstream: Vec::new(),
             host_file: "/dev/null".into(),
             stubs: Vec::new(),
-            last_hosts: "/dev/null".into(),
+            last_hosts: "/nonexistent/dns-hosts".into(),
         };
         let dns = Dns::new(settings, Metrics::default())?;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
