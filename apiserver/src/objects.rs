@@ -120,11 +120,20 @@ impl Objects<'_> {
 
 /// Those below a prefix, as the cache has them. What can't be read is left out, and told in the log.
 pub(crate) fn read_all<T: DeserializeOwned>(storage: &Storage, prefix: &str) -> Vec<T> {
+    read_some(storage, prefix, usize::MAX).0
+}
+
+/// The first so many of them, and how many there are.
+pub(crate) fn read_some<T: DeserializeOwned>(
+    storage: &Storage,
+    prefix: &str,
+    most: usize,
+) -> (Vec<T>, usize) {
     let snapshot = storage.cache().list(prefix);
-    let read = snapshot.items.iter().filter_map(|item| {
+    let read = snapshot.items.iter().take(most).filter_map(|item| {
         let object = encoded::readable(item).ok()?;
         let read = serde_json::from_slice(&object.json());
         read.inspect_err(|error| tracing::warn!(key = %item.key, %error, "unreadable")).ok()
     });
-    read.collect()
+    (read.collect(), snapshot.items.iter().count())
 }

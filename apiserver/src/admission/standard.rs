@@ -56,6 +56,18 @@ impl Parts<'_> {
     }
 
     /// Those that are asked again once webhooks or policies have changed an object.
+    fn asked_again(&self) -> Plugins {
+        let mut plugins = self.own();
+        plugins.extend(self.priority());
+        plugins
+    }
+
+    fn priority(&self) -> Option<Box<dyn Plugin>> {
+        let (catalogue, storage) = self.parts();
+        let asks = self.asks(AdmissionPlugin::Priority);
+        asks.then(|| boxed(priority::Priority { catalogue, storage }))
+    }
+
     fn own(&self) -> Plugins {
         let (catalogue, storage) = self.parts();
         let limit_ranger = limit_ranger::LimitRanger { catalogue, storage };
@@ -97,18 +109,15 @@ impl Parts<'_> {
     fn of_objects(&self) -> Plugins {
         use AdmissionPlugin as Name;
         let (catalogue, storage) = self.parts();
-        let priority = priority::Priority { catalogue, storage };
-        let (catalogue, storage) = self.parts();
         let runtime_classes = runtime_class::RuntimeClasses { catalogue, storage };
         let (catalogue, storage) = self.parts();
         let storage_class = default_storage_class::DefaultStorageClass { catalogue, storage };
         let (catalogue, storage) = self.parts();
         let ingress_class = default_ingress_class::DefaultIngressClass { catalogue, storage };
         let taints = self.asks(Name::TaintNodesByCondition).then(|| boxed(TaintNodesByCondition));
-        let priority = self.asks(Name::Priority).then(|| boxed(priority));
         let tolerations = self.asks(Name::DefaultTolerationSeconds);
         let tolerations = tolerations.then(|| boxed(DefaultTolerationSeconds));
-        let optional = taints.into_iter().chain(priority).chain(tolerations);
+        let optional = taints.into_iter().chain(self.priority()).chain(tolerations);
         let others = [
             boxed(SchedulerStrategy),
             boxed(runtime_classes),
@@ -126,13 +135,13 @@ impl Parts<'_> {
             let (catalogue, storage) = self.parts();
             policy::MutatingPolicies::new(catalogue, storage, authorizer(), reinvoked)
         };
-        let mut reinvoked = self.own();
+        let mut reinvoked = self.asked_again();
         reinvoked.push(boxed(mutating(None)));
         let (catalogue, storage) = self.parts();
         let webhooks = webhook::Webhooks::new(catalogue, storage, authorizer(), reinvoked);
         let (catalogue, storage) = self.parts();
         let validating = policy::ValidatingPolicies::new(catalogue, storage, authorizer());
-        vec![boxed(mutating(Some(self.own()))), boxed(validating), boxed(webhooks)]
+        vec![boxed(mutating(Some(self.asked_again()))), boxed(validating), boxed(webhooks)]
     }
 
     /// What is decided, or claimed, once nobody changes the object any more.

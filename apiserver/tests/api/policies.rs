@@ -226,6 +226,21 @@ async fn a_mutating_policy_looks_again_at_what_others_have_changed_if_it_wishes_
 }
 
 #[tokio::test]
+async fn a_priority_class_that_a_mutating_policy_names_is_looked_at() {
+    let api = Api::start().await;
+    let mut rules = rules(&["CREATE"]);
+    rules["resourceRules"][0]["resources"] = json!(["pods"]);
+    let name = "Object{spec: Object.spec{priorityClassName: 'nope'}}";
+    let spec = json!({
+        "matchConstraints": rules, "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": name}}],
+    });
+    put(&api, "mutating", "class", spec, json!({})).await;
+    let message = api.post(PODS, &pod("p")).await.fails(403, "Forbidden");
+    assert!(message.ends_with("no PriorityClass with name nope was found"), "{message}");
+}
+
+#[tokio::test]
 async fn what_a_mutating_policy_adds_gets_the_defaults_of_its_namespace() {
     let api = Api::start().await;
     let ranges = "/api/v1/namespaces/default/limitranges";

@@ -78,6 +78,13 @@ pub(crate) fn required(value: &str, path: &FieldPath, errors: &mut FieldErrors) 
     }
 }
 
+/// Texts that must be there, by the names of their fields.
+pub(crate) fn all_of(fields: &[(&str, &str)], path: &FieldPath, errors: &mut FieldErrors) {
+    for (field, value) in fields {
+        required(value, &path.child(field), errors);
+    }
+}
+
 /// A text that, if given, is one of a few, of which the empty one is none.
 pub(crate) fn supported(
     value: Option<&String>,

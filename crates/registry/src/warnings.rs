@@ -7,6 +7,9 @@ use api_types::{Quantity as GivenQuantity, meta::ObjectMeta};
 
 use crate::{Object, rules::text};
 
+/// How many warnings are made, where each pair of things may give one: an answer has room for few.
+pub(crate) const MOST: usize = 100;
+
 /// Adds what is told of a field.
 pub(crate) fn tell(path: &FieldPath, what: impl Display, warnings: &mut Vec<String>) {
     warnings.push(format!("{path}: {what}"));

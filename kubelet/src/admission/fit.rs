@@ -42,6 +42,7 @@ pub(super) fn check<'a>(
     others: impl Iterator<Item = &'a Pod>,
     node: &Node,
 ) -> Result<(), Rejection> {
+    is_supported(pod)?;
     let others: Vec<&Pod> = others.collect();
     resources(pod, &others, node)?;
     if !is_selected(pod, node) {
@@ -56,6 +57,24 @@ pub(super) fn check<'a>(
     if !tolerates_all(pod, node) {
         let why = "node(s) had taints that the pod didn't tolerate";
         return Err(predicate("TaintToleration", why));
+    }
+    Ok(())
+}
+
+/// What would not be heeded here is refused: Pod Security Standards let such pods be root, as nodes that heed it make that
+/// harmless.
+fn is_supported(pod: &Pod) -> Result<(), Rejection> {
+    let rejection = |reason: &str, message: &str| {
+        Err(Rejection { reason: reason.to_owned(), message: message.to_owned() })
+    };
+    let Some(spec) = &pod.spec else { return Ok(()) };
+    if spec.os.as_ref().is_some_and(|os| os.name != "linux") {
+        let why = "Failed to admit pod as the OS field doesn't match node OS";
+        return rejection("PodOSNotSupported", why);
+    }
+    if spec.host_users == Some(false) {
+        let why = "Failed to admit pod as this node has no user namespaces (hostUsers: false)";
+        return rejection("UserNamespacesNotSupported", why);
     }
     Ok(())
 }
@@ -237,6 +256,19 @@ mod tests {
             capacity: 2000";
         let (_, found) = rejected(&asks("3", "0"), &[asks("500m", "0")]).unwrap();
         assert_eq!(found, message);
+    }
+
+    #[test]
+    fn what_the_node_does_not_heed_is_refused() {
+        let with = |field: &str, value: Value| {
+            let mut spec = asks("1", "1");
+            spec[field] = value;
+            spec
+        };
+        check_reason(&with("os", json!({"name": "linux"})), &[], None);
+        check_reason(&with("os", json!({"name": "windows"})), &[], Some("PodOSNotSupported"));
+        check_reason(&with("hostUsers", json!(true)), &[], None);
+        check_reason(&with("hostUsers", json!(false)), &[], Some("UserNamespacesNotSupported"));
     }
 
     #[test]

@@ -16,11 +16,14 @@ use pod_security::{InvalidLabel, Level, LevelVersion, Policy, evaluate, forbidde
 use registry::{AnyObject, Subresource};
 use serde::Deserialize;
 
-use self::{namespace::violations_of_pods, template::template};
+use self::{
+    namespace::{MOST, violations_of_pods},
+    template::template,
+};
 use super::{Attributes, Operation, Plugin};
 use crate::{
     catalogue::InForce,
-    objects::{Objects, read_all},
+    objects::{Objects, read_some},
     storage::Storage,
 };
 
@@ -60,11 +63,11 @@ impl Plugin for PodSecurity {
             return self.namespace(attributes, namespace);
         }
         if let Some(Pod { metadata, spec: Some(spec), .. }) = object.get::<Pod>() {
+            if !changes_what_counts(attributes, spec) {
+                return Ok(());
+            }
             let policy = self.policy(attributes).await?;
-            return match changes_what_counts(attributes, spec) {
-                true => judge(attributes, &policy, metadata, spec),
-                false => Ok(()),
-            };
+            return judge(attributes, &policy, metadata, spec);
         }
         let template = template(object).filter(|_| attributes.subresource.is_none());
         if let Some((metadata, spec)) = template {
@@ -121,8 +124,9 @@ impl PodSecurity {
         let name = attributes.at.name;
         let catalogue = self.catalogue.load();
         let Some(pods) = catalogue.find("", "v1", "pods") else { return Ok(()) };
-        let pods: Vec<Pod> = read_all(&self.storage, &pods.prefix(Some(name)));
-        violations_of_pods(name, &pods, new).into_iter().for_each(|it| sender.feedback.warn(it));
+        let (some, all) = read_some::<Pod>(&self.storage, &pods.prefix(Some(name)), MOST);
+        let warnings = violations_of_pods(name, (&some, all), new);
+        warnings.into_iter().for_each(|warning| sender.feedback.warn(warning));
         Ok(())
     }
 }

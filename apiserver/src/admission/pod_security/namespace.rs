@@ -9,17 +9,22 @@ use api_types::api::core::v1::Pod;
 use pod_security::{LevelVersion, evaluate, forbidden_reason};
 
 /// How many pods are looked at, and for how long.
-const MOST: usize = 3000;
+pub(super) const MOST: usize = 3000;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What whoever has changed the policy is warned of. Of pods of one controller, one is looked at before all others.
-pub(super) fn violations_of_pods(namespace: &str, pods: &[Pod], at: LevelVersion) -> Vec<String> {
+/// What whoever has changed the policy is warned of. Of these pods, of so many that there are, one of each controller is looked
+/// at before all others.
+pub(super) fn violations_of_pods(
+    namespace: &str,
+    (pods, all): (&[Pod], usize),
+    at: LevelVersion,
+) -> Vec<String> {
     let mut seen = HashSet::new();
     let (first, more): (Vec<&Pod>, Vec<&Pod>) =
         pods.iter().partition(|pod| controller(pod).is_none_or(|uid| seen.insert(uid)));
     let deadline = Instant::now() + PATIENCE;
     let (mut checked, mut by_reason) = (0, BTreeMap::<String, Vec<&str>>::new());
-    for pod in first.into_iter().chain(more).take(MOST) {
+    for pod in first.into_iter().chain(more) {
         checked += 1;
         let spec = pod.spec.as_ref();
         let violations = spec.map(|spec| evaluate(at, &pod.metadata, spec)).unwrap_or_default();
@@ -31,7 +36,6 @@ pub(super) fn violations_of_pods(namespace: &str, pods: &[Pod], at: LevelVersion
             break;
         }
     }
-    let all = pods.len();
     let mut warnings = Vec::new();
     if checked < all {
         warnings.push(format!(
@@ -91,7 +95,10 @@ mod tests {
             "existing pods in namespace \"n\" violate the new PodSecurity enforce level \"baseline:latest\"",
             "b (and 2 other pods): host namespaces",
         ];
-        assert_eq!(violations_of_pods("n", &pods, baseline), expected);
-        assert!(violations_of_pods("n", &pods[3..], baseline).is_empty());
+        assert_eq!(violations_of_pods("n", (&pods, 4), baseline), expected);
+        assert!(violations_of_pods("n", (&pods[3..], 1), baseline).is_empty());
+        let some =
+            ["new PodSecurity enforce level only checked against the first 1 of 7 existing pods"];
+        assert_eq!(violations_of_pods("n", (&pods[3..], 7), baseline), some);
     }
 }

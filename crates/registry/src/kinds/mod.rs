@@ -18,6 +18,7 @@ mod metrics;
 mod minik8s;
 mod networking;
 mod node;
+mod node_labels;
 mod policy;
 mod rbac;
 mod resource;

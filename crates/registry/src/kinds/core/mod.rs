@@ -7,7 +7,6 @@ pub(super) mod event;
 pub(super) mod limit_range;
 pub(super) mod namespace;
 pub(super) mod node;
-pub(super) mod node_labels;
 pub(super) mod node_selector;
 pub(super) mod persistent_volume;
 pub(crate) mod persistent_volume_claim;

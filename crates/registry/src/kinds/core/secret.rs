@@ -47,6 +47,11 @@ impl Strategy<Secret> for SecretStrategy {
         of_type(secret, errors);
     }
 
+    /// What was taken before it was refused can be written anew, by another key of the store's encryption, too.
+    fn lasting(&self, _: &Secret, old: &Secret) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_update(&self, new: &Secret, old: &Secret, errors: &mut FieldErrors) {
         let shown = text(new.type_.as_ref());
         rules::immutable(&new.type_, &old.type_, shown, &FieldPath::new("type"), errors);

@@ -11,9 +11,9 @@ use serde_json::json;
 
 use crate::{
     Exists, ResourceDef, Strategy,
-    kinds::core::{
+    kinds::{
+        core::pod::{requirements, toleration},
         node_labels,
-        pod::{requirements, toleration},
     },
     resource, rules,
     warnings::tell,

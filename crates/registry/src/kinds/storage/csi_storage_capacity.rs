@@ -4,9 +4,7 @@ use api_machinery::{FieldErrors, FieldPath, Quantity, names};
 use api_types::api::storage::v1::CSIStorageCapacity;
 use serde_json::json;
 
-use crate::{
-    Exists, ResourceDef, Strategy, kinds::core::node_labels, label_selector, resource, rules,
-};
+use crate::{Exists, ResourceDef, Strategy, kinds::node_labels, label_selector, resource, rules};
 
 pub(crate) fn definition() -> ResourceDef {
     resource::<CSIStorageCapacity, _>(CapacityStrategy)

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::parameters;
 use crate::{
     Exists, ResourceDef, Strategy,
-    kinds::core::node_labels,
+    kinds::node_labels,
     resource,
     rules::{self, text},
     warnings::tell,

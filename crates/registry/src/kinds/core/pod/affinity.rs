@@ -34,23 +34,6 @@ pub(super) fn validate(affinity: &Affinity, path: &FieldPath, errors: &mut Field
     }
 }
 
-/// All that it says of other pods.
-pub(super) fn terms(affinity: &mut Affinity) -> impl Iterator<Item = &mut PodAffinityTerm> {
-    let Affinity { pod_affinity: near, pod_anti_affinity: far, .. } = affinity;
-    let near = near.iter_mut().map(|it| {
-        let preferred = &mut it.preferred_during_scheduling_ignored_during_execution;
-        (&mut it.required_during_scheduling_ignored_during_execution, preferred)
-    });
-    let far = far.iter_mut().map(|it| {
-        let preferred = &mut it.preferred_during_scheduling_ignored_during_execution;
-        (&mut it.required_during_scheduling_ignored_during_execution, preferred)
-    });
-    near.chain(far).flat_map(|(required, preferred)| {
-        let preferred = preferred.iter_mut().flatten().map(|term| &mut term.pod_affinity_term);
-        required.iter_mut().flatten().chain(preferred)
-    })
-}
-
 fn of_nodes(affinity: &NodeAffinity, path: &FieldPath, errors: &mut FieldErrors) {
     if let Some(required) = &affinity.required_during_scheduling_ignored_during_execution {
         node_selector::validate(required, &path.child(REQUIRED), errors);

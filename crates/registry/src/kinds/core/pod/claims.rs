@@ -100,7 +100,7 @@ pub(super) fn of_container(
             }
             seen.insert((name, request));
         }
-        if !claims.contains(name) {
+        if !claims.contains(name) && !errors.is_full() {
             let all = claims.iter().copied().collect::<Vec<_>>().join(", ");
             let why = "must be one of the names in pod.spec.resourceClaims";
             let why = match all.as_str() {

@@ -1,7 +1,7 @@
 //! The faults of a pod's containers (Kubernetes: `validateContainers`, `validateInitContainers`,
 //! `validateContainerCommon`).
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use api_machinery::{FieldErrors, FieldPath, ephemeral_container::as_container, names};
 use api_types::{
@@ -16,26 +16,6 @@ use super::{
 use crate::rules::{self, text};
 
 const INIT: &str = "initContainers";
-
-/// All containers of a pod, each with its path.
-pub(super) type Containers<'a> = [(FieldPath, Cow<'a, Container>)];
-
-/// Those that start before the others first, and last those that are added later.
-pub(super) fn all<'a>(spec: &'a PodSpec, path: &FieldPath) -> Vec<(FieldPath, Cow<'a, Container>)> {
-    let init = spec.init_containers.iter().flatten().map(Cow::Borrowed);
-    let usual = spec.containers.iter().map(Cow::Borrowed);
-    let added = spec.ephemeral_containers.iter().flatten().map(|it| Cow::Owned(as_container(it)));
-    let usual = with_paths(usual, path.child("containers"));
-    let added = with_paths(added, path.child("ephemeralContainers"));
-    with_paths(init, path.child(INIT)).chain(usual).chain(added).collect()
-}
-
-fn with_paths<'a>(
-    list: impl Iterator<Item = Cow<'a, Container>>,
-    path: FieldPath,
-) -> impl Iterator<Item = (FieldPath, Cow<'a, Container>)> {
-    list.enumerate().map(move |(i, container)| (path.index(i), container))
-}
 
 /// The faults of all containers, which share names.
 pub(super) fn validate_all(

@@ -5,7 +5,7 @@ use api_types::api::core::v1::{
     Container, EnvFromSource, EnvVar, EnvVarSource, FileKeySelector, PodSpec,
 };
 
-use super::{container::Containers, field_ref, volume::files};
+use super::{containers::Containers, field_ref, volume::files};
 use crate::rules::{self, text};
 
 const ONE_SOURCE: &str = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";

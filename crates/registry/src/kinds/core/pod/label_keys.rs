@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{
-    api::core::v1::Pod,
+    api::core::v1::{Affinity, Pod, PodAffinityTerm},
     meta::{LabelSelector, LabelSelectorRequirement},
 };
 
-use super::affinity;
 use crate::rules;
 
 /// Adds to the selectors of a new pod what its labels say.
 pub(super) fn merge(pod: &mut Pod) {
     let (Some(labels), Some(spec)) = (&pod.metadata.labels, &mut pod.spec) else { return };
-    for term in spec.affinity.iter_mut().flat_map(affinity::terms) {
+    for term in spec.affinity.iter_mut().flat_map(terms) {
         let selector = &mut term.label_selector;
         add(selector, term.match_label_keys.as_ref(), "In", labels);
         add(selector, term.mismatch_label_keys.as_ref(), "NotIn", labels);
@@ -23,6 +22,23 @@ pub(super) fn merge(pod: &mut Pod) {
     for constraint in spec.topology_spread_constraints.iter_mut().flatten() {
         add(&mut constraint.label_selector, constraint.match_label_keys.as_ref(), "In", labels);
     }
+}
+
+/// All that an affinity says of other pods.
+fn terms(affinity: &mut Affinity) -> impl Iterator<Item = &mut PodAffinityTerm> {
+    let Affinity { pod_affinity: near, pod_anti_affinity: far, .. } = affinity;
+    let near = near.iter_mut().map(|it| {
+        let preferred = &mut it.preferred_during_scheduling_ignored_during_execution;
+        (&mut it.required_during_scheduling_ignored_during_execution, preferred)
+    });
+    let far = far.iter_mut().map(|it| {
+        let preferred = &mut it.preferred_during_scheduling_ignored_during_execution;
+        (&mut it.required_during_scheduling_ignored_during_execution, preferred)
+    });
+    near.chain(far).flat_map(|(required, preferred)| {
+        let preferred = preferred.iter_mut().flatten().map(|term| &mut term.pod_affinity_term);
+        required.iter_mut().flatten().chain(preferred)
+    })
 }
 
 /// A selector that isn't there selects nothing, and stays so.

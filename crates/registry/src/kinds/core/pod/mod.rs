@@ -7,6 +7,7 @@ pub(crate) mod binding;
 mod claims;
 mod columns;
 pub(crate) mod container;
+mod containers;
 mod defaults;
 mod dns;
 pub(crate) mod environment;

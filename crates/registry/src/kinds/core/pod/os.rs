@@ -4,7 +4,7 @@
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::{PodSecurityContext, PodSpec, SecurityContext};
 
-use super::container::Containers;
+use super::containers::Containers;
 
 const OF_LINUX: &str = "cannot be set for a windows pod";
 const OF_WINDOWS: &str = "windows options cannot be set for a linux pod";

@@ -8,7 +8,7 @@ use api_types::api::core::v1::{
     AppArmorProfile, PodSecurityContext, PodSpec, SeccompProfile, SecurityContext,
 };
 
-use super::{container::Containers, sysctls, volume::files, windows};
+use super::{containers::Containers, sysctls, volume::files, windows};
 use crate::rules;
 
 /// Of users and groups.
@@ -84,6 +84,9 @@ fn escalation(context: &SecurityContext, path: &FieldPath, errors: &mut FieldErr
     }
     let added = context.capabilities.iter().filter_map(|all| all.add.as_ref()).flatten();
     for _ in added.filter(|capability| *capability == "CAP_SYS_ADMIN") {
+        if errors.is_full() {
+            return;
+        }
         let why =
             "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
         errors.invalid(path, rules::json(context), why);

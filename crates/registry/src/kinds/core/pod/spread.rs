@@ -1,5 +1,7 @@
 //! The faults of how pods are spread over a cluster's parts (Kubernetes: `validateTopologySpreadConstraints`).
 
+use std::collections::HashMap;
+
 use api_machinery::{FieldErrors, FieldPath};
 use api_types::api::core::v1::TopologySpreadConstraint;
 
@@ -14,15 +16,16 @@ pub(super) fn validate(
     path: &FieldPath,
     errors: &mut FieldErrors,
 ) {
+    let key =
+        |it: &TopologySpreadConstraint| (it.topology_key.clone(), it.when_unsatisfiable.clone());
+    let last: HashMap<_, _> = constraints.iter().enumerate().map(|(i, it)| (key(it), i)).collect();
     for (i, constraint) in constraints.iter().enumerate() {
         let path = path.index(i);
         places(constraint, &path, errors);
-        let key = |it: &TopologySpreadConstraint| {
-            format!("{{{}, {}}}", it.topology_key, it.when_unsatisfiable)
-        };
         let own = key(constraint);
-        if constraints.iter().skip(i + 1).any(|other| key(other) == own) {
-            errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), own);
+        if last[&own] != i {
+            let shown = format!("{{{}, {}}}", own.0, own.1);
+            errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), shown);
         }
         domains(constraint, &path, errors);
         let keys = [constraint.match_label_keys.as_deref(), None];

@@ -6,8 +6,8 @@ use api_machinery::{FieldErrors, FieldPath, names};
 use api_types::{api::core::v1::PodSpec, meta::ObjectMeta};
 
 use super::{
-    affinity, claims, container, container::Containers, dns, environment, ephemeral, os, resources,
-    security, spread, toleration, volume,
+    affinity, claims, container, containers, containers::Containers, dns, environment, ephemeral,
+    os, resources, security, spread, toleration, volume,
 };
 use crate::rules;
 
@@ -25,7 +25,7 @@ pub(super) fn pod_spec(
     let claims = claims::validate(spec, pod, &path.child("resourceClaims"), errors);
     container::validate_all(spec, &volumes, &claims, path, errors);
     ephemeral::validate(spec, path, errors);
-    let containers = container::all(spec, path);
+    let containers = containers::all(spec, path);
     resources::validate(spec, &claims, path, errors);
     container::host_network(spec, pod, path, errors);
     let restart = spec.restart_policy.as_ref();

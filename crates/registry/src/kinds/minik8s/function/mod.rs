@@ -104,6 +104,11 @@ impl Strategy<Function> for FunctionStrategy {
         validation::validate(&function.spec, &FieldPath::new("spec"), errors);
     }
 
+    /// Who only takes a finalizer away is not held up by what was taken before it was refused.
+    fn lasting(&self, _: &Function, old: &Function) -> FieldErrors {
+        self.faults(old)
+    }
+
     fn validate_update(&self, new: &Function, old: &Function, errors: &mut FieldErrors) {
         let wanted = new.spec.rollback_to.filter(|_| new.spec.rollback_to != old.spec.rollback_to);
         let Some(wanted) = wanted else { return };

@@ -10,28 +10,20 @@ use crate::{kinds::core::pod::field_ref, rules};
 const NO_BACKSTEPS: &str = "must not contain '..'";
 
 /// A path that stays below where it begins (Kubernetes: `validateLocalDescendingPath`).
-pub(in crate::kinds::core::pod) fn descending(
-    value: &str,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) {
+pub(crate) fn descending(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
     if value.starts_with('/') {
         errors.invalid(path, value, "must be a relative path");
     }
     without_backsteps(value, path, errors);
 }
 
-pub(in crate::kinds::core::pod) fn without_backsteps(
-    value: &str,
-    path: &FieldPath,
-    errors: &mut FieldErrors,
-) {
+pub(crate) fn without_backsteps(value: &str, path: &FieldPath, errors: &mut FieldErrors) {
     if has_backsteps(value) {
         errors.invalid(path, value, NO_BACKSTEPS);
     }
 }
 
-pub(in crate::kinds::core::pod) fn has_backsteps(value: &str) -> bool {
+pub(crate) fn has_backsteps(value: &str) -> bool {
     value.split('/').any(|part| part == "..")
 }
 

@@ -7,8 +7,7 @@ use api_types::api::core::v1::{
     QuobyteVolumeSource, RBDVolumeSource, ScaleIOVolumeSource, StorageOSVolumeSource,
 };
 
-use super::source::all_of;
-use crate::rules::{self, text};
+use crate::rules::{self, all_of, text};
 
 /// Of a node of a SCSI bus.
 const LUNS: std::ops::RangeInclusive<i64> = 0..=255;

@@ -13,7 +13,7 @@ use api_types::{
 use super::{files, network, projected};
 use crate::{
     kinds::{core::persistent_volume_claim, storage::parameters},
-    rules::{self, text},
+    rules::{self, all_of, text},
 };
 
 /// Tells the faults of a source, if the volume has it.
@@ -88,13 +88,6 @@ fn as_one_too_many(field: &str) -> &str {
         "cephfs" => "cephFS",
         "downwardAPI" => "downwarAPI",
         other => other,
-    }
-}
-
-/// Fields that must be there.
-pub(super) fn all_of(fields: &[(&str, &str)], path: &FieldPath, errors: &mut FieldErrors) {
-    for (field, value) in fields {
-        rules::required(value, &path.child(field), errors);
     }
 }
 

@@ -20,7 +20,10 @@ use self::{containers::BYTES, profiles::Subject};
 use super::volume::sources;
 use crate::{
     addresses::warn_of_ip,
-    kinds::core::{node_labels, persistent_volume_claim as claim, volume_plugins},
+    kinds::{
+        core::{persistent_volume_claim as claim, volume_plugins},
+        node_labels,
+    },
     warnings::{annotations, fraction, host_name, tell},
 };
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use api_types::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection};
 
-use crate::rules::text;
+use crate::{rules::text, warnings::MOST};
 
 /// A file's path and, in a volume of several sources, what it is from.
 struct File<'a> {
@@ -56,6 +56,9 @@ pub(super) fn overlaps(volume: &Volume, warnings: &mut Vec<String>) {
 fn meeting(files: &[File<'_>], volume: &str, what: &str, warnings: &mut Vec<String>) {
     for (index, file) in files.iter().enumerate() {
         for other in files[..index].iter().filter(|other| file.meets(other)) {
+            if warnings.len() >= MOST {
+                return;
+            }
             warnings.push(format!(
                 "volume {volume:?} ({what}): overlapping paths: {file} with {other}"
             ));

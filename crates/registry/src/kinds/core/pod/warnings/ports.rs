@@ -6,7 +6,10 @@ use api_machinery::FieldPath;
 use api_types::api::core::v1::{ContainerPort, PodSpec};
 
 use super::containers;
-use crate::{rules::text, warnings::tell};
+use crate::{
+    rules::text,
+    warnings::{MOST, tell},
+};
 
 /// Adds what is told of them.
 pub(super) fn of_all(spec: &PodSpec, path: &FieldPath, warnings: &mut Vec<String>) {
@@ -20,7 +23,7 @@ pub(super) fn of_all(spec: &PodSpec, path: &FieldPath, warnings: &mut Vec<String
         if !host_ip(port).is_empty() && host_port(port) == 0 {
             tell(path, format_args!("hostIP set without hostPort: {}", shown(port)), warnings);
         }
-        for (other_path, other) in &ports[..index] {
+        for (other_path, other) in ports[..index].iter().take_while(|_| warnings.len() < MOST) {
             if let Some(how) = clash(port, other) {
                 tell(path, format_args!("{how} port definition with {other_path}"), warnings);
             }
