@@ -161,11 +161,12 @@ fn what_somebody_has_disabled_stays_so_and_stopped() {
 }
 
 /// `begin` rolls out the version that never gets ready on the node, and returns once it waits there: the plane has it by then.
+/// A shell can't trap what was ignored when it began, as Ctrl-C may be by whoever runs the tests.
 /// `signal` is sent to all of the deployment, as a terminal does, with `-` before the process id, or to its script alone.
 const INTERRUPTED: &str = r#"
     set -m
     begin() {
-        (exec scripts/deploy.sh --ssh "ssh -F $HERE/ssh_config -o BatchMode=yes" --bin "$PROGRAMS/bad-node" --release bad-node --patience 100 node plane) \
+        (exec env --default-signal=INT scripts/deploy.sh --ssh "ssh -F $HERE/ssh_config -o BatchMode=yes" --bin "$PROGRAMS/bad-node" --release bad-node --patience 100 node plane) \
             >"$HERE/said" 2>&1 &
         deploying=$!
         until [ "$(curl -s 127.0.0.1:10256/)" = bad-node ]; do goes_on; done

@@ -6,12 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access_modes::{self, CLASS_ANNOTATION, OLD_CLASS, or_unset},
-    node_labels, node_selector,
+    node_selector,
     pod::volume,
     volume_plugins,
 };
 use crate::{
-    Exists, ResourceDef, Strategy, resource,
+    Exists, ResourceDef, Strategy,
+    kinds::node_labels,
+    resource,
     rules::{self, text},
     warnings::{annotations, tell},
 };

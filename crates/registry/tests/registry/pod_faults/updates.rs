@@ -120,6 +120,27 @@ fn faults_of_before_hold_up_no_change_and_new_ones_do() {
 }
 
 #[test]
+fn nor_do_those_of_secrets_and_functions() {
+    let faulty = [
+        ("secrets", json!({"type": "kubernetes.io/dockercfg", "data": {".dockercfg": "eA=="}})),
+        (
+            "functions",
+            json!({"spec": {"runtime": "container", "image": "i", "env": [{"name": ""}]}}),
+        ),
+    ];
+    for (plural, fields) in faulty {
+        let def = def(plural);
+        let mut old = create(&def, crate::example(&def));
+        let old_fields = fields.as_object().unwrap().clone();
+        old.as_object_mut().unwrap().extend(old_fields);
+        let mut new = old.clone();
+        new["metadata"]["labels"] = json!({"more": "x"});
+        let updated = update(&def, &old, new).unwrap();
+        assert_eq!(updated["metadata"]["labels"], json!({"more": "x"}), "{plural}");
+    }
+}
+
+#[test]
 fn what_kubernetes_takes_in_templates_is_refused_of_pods_alone() {
     let deployments = def("deployments");
     let mut given = crate::example(&deployments);

@@ -23,8 +23,10 @@ pub(super) fn of_all(spec: &PodSpec, path: &FieldPath, warnings: &mut Vec<String
         if !host_ip(port).is_empty() && host_port(port) == 0 {
             tell(path, format_args!("hostIP set without hostPort: {}", shown(port)), warnings);
         }
-        for (other_path, other) in ports[..index].iter().take_while(|_| warnings.len() < MOST) {
-            if let Some(how) = clash(port, other) {
+        for (other_path, other) in &ports[..index] {
+            if warnings.len() < MOST
+                && let Some(how) = clash(port, other)
+            {
                 tell(path, format_args!("{how} port definition with {other_path}"), warnings);
             }
         }
