@@ -24,6 +24,7 @@ pub struct Call {
     content_type: &'static str,
     headers: Vec<(HeaderName, String)>,
     body: Vec<u8>,
+    is_quiet: bool,
 }
 
 impl Call {
@@ -38,7 +39,15 @@ impl Call {
             content_type: "application/json",
             headers: Vec::new(),
             body: Vec::new(),
+            is_quiet: false,
         }
+    }
+
+    /// The user has not said what is asked for, and is not told what the server says of that.
+    #[must_use]
+    pub fn quietly(mut self) -> Self {
+        self.is_quiet = true;
+        self
     }
 
     /// A GET of this path.
@@ -235,9 +244,12 @@ impl Api {
     /// The answer, if it is no failure.
     async fn send(&self, call: Call) -> Result<Response<Body>, Failure> {
         self.trace(&call);
+        let is_quiet = call.is_quiet;
         let request = call.request()?.map(Body::from);
         let answer = self.client.send(request).await.map_err(|e| self.failure(e))?;
-        self.show_warnings(answer.headers());
+        if !is_quiet {
+            self.show_warnings(answer.headers());
+        }
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);

@@ -158,7 +158,7 @@ async fn find(session: &Session) -> Result<Vec<Doomed>, Failure> {
         }
         let namespace = kind.namespaced.then(|| DEFAULT.to_owned());
         let all = Target { resource: kind.clone(), namespace, name: None };
-        let objects = session.api().await?.call(Call::get(all.path())).await?;
+        let objects = session.api().await?.call(Call::get(all.path()).quietly()).await?;
         let theirs = list(&objects, "/items").iter().filter(|object| !is_own(&kind.kind, object));
         found.extend(theirs.map(|object| Doomed {
             target: all.of(object),
@@ -186,7 +186,8 @@ async fn delete(session: &Session, doomed: &[&Doomed]) -> Result<(), Failure> {
         let options = json!({
             "kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background", "preconditions": {"uid": uid},
         });
-        let deleted = api.call(Call::new(Method::DELETE, target.path()).body(&options)).await;
+        let deleted =
+            api.call(Call::new(Method::DELETE, target.path()).body(&options).quietly()).await;
         // Another of that name was shown to nobody.
         if deleted.as_ref().is_err_and(|it| it.is_not_found() || it.is_conflict()) {
             continue;

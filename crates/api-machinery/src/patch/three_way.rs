@@ -70,8 +70,8 @@ fn diff_values<'a>(
         (Value::Object(wanted), Value::Object(found)) if !is_replaced(path) => {
             let original = as_object(original);
             let mut inner = diff_objects(original, wanted, found, path, rule);
+            retain_keys(&mut inner, wanted, found, path, rule);
             if !inner.is_empty() {
-                retain_keys(&mut inner, wanted, path, rule);
                 patch.insert(key.to_owned(), Value::Object(inner));
             }
         }
@@ -131,9 +131,10 @@ fn diff_keyed<'a>(
             None => items.push(item.clone()),
             Some(there) => {
                 let before = as_object(find(original, item).unwrap_or(&Value::Null));
-                let mut inner = diff_objects(before, as_object(item), as_object(there), path, rule);
+                let (item_fields, there) = (as_object(item), as_object(there));
+                let mut inner = diff_objects(before, item_fields, there, path, rule);
+                retain_keys(&mut inner, item_fields, there, path, rule);
                 if !inner.is_empty() {
-                    retain_keys(&mut inner, as_object(item), path, rule);
                     inner.insert(field.to_owned(), id(item));
                     items.push(Value::Object(inner));
                 }
@@ -155,10 +156,11 @@ fn diff_keyed<'a>(
     }
 }
 
-/// A union that changes keeps nothing of its other alternatives.
-fn retain_keys(patch: &mut Object, wanted: &Object, path: &[&str], rule: Rule) {
+/// A union that changes, or has more than is wanted, keeps nothing of its other alternatives.
+fn retain_keys(patch: &mut Object, wanted: &Object, found: &Object, path: &[&str], rule: Rule) {
     let merges_lists = rule(&["metadata", "finalizers"]) == ListMerge::Set;
-    if merges_lists && is_union(path) {
+    let has_more = found.iter().any(|(key, value)| !value.is_null() && !wanted.contains_key(key));
+    if merges_lists && is_union(path) && !wanted.is_empty() && (!patch.is_empty() || has_more) {
         patch.insert("$retainKeys".to_owned(), json!(wanted.keys().collect::<Vec<_>>()));
     }
 }
