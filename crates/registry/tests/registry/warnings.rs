@@ -178,7 +178,7 @@ fn of_a_pods_volumes() {
         ),
         ("flocker: {datasetName: a}", "flocker", "v1.22, non-functional in v1.25+"),
         ("storageos: {volumeName: a}", "storageOS", "v1.22, non-functional in v1.25+"),
-        ("quobyte: {registry: a, volume: a}", "quobyte", "v1.22, non-functional in v1.25+"),
+        ("quobyte: {registry: 'a:1', volume: a}", "quobyte", "v1.22, non-functional in v1.25+"),
         ("glusterfs: {endpoints: a, path: a}", "glusterfs", "v1.25, non-functional in v1.26+"),
         ("cephfs: {monitors: [a]}", "cephfs", "v1.28, non-functional in v1.31+"),
         ("rbd: {monitors: [a], image: a}", "rbd", "v1.28, non-functional in v1.31+"),
@@ -201,7 +201,7 @@ fn of_a_pods_volumes() {
 fn of_files_in_each_others_way() {
     check_pod(
         "
-  serviceAccountName: a
+  serviceAccountName: a,
   volumes: [
     {name: m, configMap: {name: a, items: [{key: a, path: p}, {key: b, path: p/q}, {key: c, path: pq}]}},
     {name: s, secret: {secretName: b, items: [{key: a, path: p/q}, {key: b, path: p}]}},
